@@ -1,0 +1,68 @@
+# The environment is made once in .venv and again when pyproject.toml changes.
+# PYTHON=python3.12 make test   uses another interpreter (VENV= another folder).
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test lint interop test-lowest check protos format clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+demo: $(VENV)/.run  ## the main job, against a toy server that comes with it
+	$(BIN)/sidecar demo
+
+test: $(VENV)/.test  ## the tests, with branch coverage
+	$(BIN)/python -m pytest --ignore=tests/interop --cov --cov-report=term
+	$(BIN)/coverage report --fail-under=95 >/dev/null
+	$(BIN)/coverage report --include='sidecar/health/*' --fail-under=100 >/dev/null
+
+lint: $(VENV)/.lint  ## ruff, ruff format, mypy --strict, import-linter
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+interop: $(VENV)/.test  ## against real KServe, MLServer and Prometheus
+	$(BIN)/python -m pytest tests/interop
+
+test-lowest:  ## the tests on the oldest versions that pyproject.toml allows
+	$(MAKE) VENV=$(VENV)-lowest LOWEST=1 $(VENV)-lowest/.lowest
+	$(VENV)-lowest/bin/python -m pytest --ignore=tests/interop
+
+check: test lint interop test-lowest  ## everything
+
+protos: $(VENV)/.test  ## compile protos/ into sidecar/oip/
+	$(BIN)/python protos/compile.py
+
+format: $(VENV)/.lint  ## let ruff lay out the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) $(VENV)-lowest .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "$(PYTHON) has no venv module; on Debian: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(BIN)/python pyproject.toml
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test: $(BIN)/python pyproject.toml
+	$(PIP) --editable '.[dev,protos]'
+	@touch $@
+
+$(VENV)/.lint: $(BIN)/python pyproject.toml
+	$(PIP) --editable '.[dev,protos,lint]'
+	@touch $@
+
+$(VENV)/.lowest: $(BIN)/python pyproject.toml tests/lowest.txt
+	$(PIP) --constraint tests/lowest.txt --editable '.[dev]'
+	@touch $@

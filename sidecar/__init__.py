@@ -1,0 +1,18 @@
+"""The Inference Health Sidecar, in the order in which one answer flows through it.
+
+oip/         the messages of the Open Inference Protocol
+client/      the gRPC client, a library of its own
+prober.py    asks one check and puts what came back into one of ten words
+poller.py    decides when to ask, whom, and how many at once
+health/      the core: what the answers prove
+board.py     keeps the current health and tells whoever listens
+metrics.py   shows it to Prometheus
+logs.py      tells people what changed
+web.py       answers the kubelet
+settings.py  every knob, validated
+daemon.py    puts the rooms together, and stops them in order
+cli.py       the command line
+demo.py      a toy server whose health is chosen
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,88 @@
+"""The command line: argv to settings to command to exit code."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sidecar import __version__
+
+if TYPE_CHECKING:
+    from sidecar.settings import Settings
+
+OK, FAILED, BAD_SETTINGS = 0, 1, 2
+
+COMMANDS = {
+    "run": "the daemon, until SIGTERM or SIGINT; also without a command",
+    "demo": "the daemon beside a toy server whose models load, fail and recover",
+    "config": "validate the settings and print those in force, secrets masked",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command. Returns 0, 1 when it failed, or 2 when the settings are bad."""
+    # gRPC's core writes every failed connection to standard error by itself,
+    # unless it is told otherwise before it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from sidecar.settings import BadSettings, Settings, load
+
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] not in (*COMMANDS, "-h", "--help", "--version"):
+        args.insert(0, "run")
+    options = _parser(Settings).parse_args(args)
+    if options.command == "config" and options.schema:
+        print(json.dumps(Settings.model_json_schema(), indent=2))
+        return OK
+    given = vars(options).items()
+    flags = {
+        name: text for name, text in given if name in Settings.model_fields and text is not None
+    }
+    try:
+        settings = load(flags, options.config)
+    except BadSettings as error:
+        for line in error.lines:
+            print(f"sidecar: {line}", file=sys.stderr)
+        return BAD_SETTINGS
+    if options.command == "config":
+        print(settings.as_yaml(), end="")
+        return OK
+    return _serve(settings, demo=options.command == "demo")
+
+
+def _serve(settings: "Settings", *, demo: bool) -> int:
+    from sidecar import daemon, logs, web
+
+    logs.configure(settings.log_level, settings.log_format)
+    try:
+        listener = web.listen(settings.http_host, settings.http_port)
+    except web.CannotListen as error:
+        print(f"sidecar: {error}", file=sys.stderr)
+        return FAILED
+    asyncio.run((daemon.run_demo if demo else daemon.run)(settings, listener))
+    return OK
+
+
+def _parser(settings: "type[Settings]") -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sidecar",
+        description="Asks an inference server after its health and tells Kubernetes.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command, meaning in COMMANDS.items():
+        sub = commands.add_parser(command, help=meaning, description=meaning, allow_abbrev=False)
+        sub.add_argument("--config", metavar="FILE", help="settings file, YAML (SIDECAR_CONFIG)")
+        if command == "config":
+            sub.add_argument(
+                "--schema", action="store_true", help="print their JSON Schema instead"
+            )
+        for name, field in settings.model_fields.items():
+            sub.add_argument(
+                "--" + name.replace("_", "-"),
+                metavar="VALUE",
+                help=f"{field.description} (default: {field.default})",
+            )
+    return parser

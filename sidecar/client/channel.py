@@ -1,0 +1,179 @@
+"""From a URL and options to a gRPC channel."""
+
+import ipaddress
+import json
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from sidecar.client.errors import InvalidInput
+
+ChannelArgs = Sequence[tuple[str, Any]]
+
+# Which schemes say whether TLS is used; grpc:// leaves it to the other arguments.
+SCHEMES = {"grpc": None, "grpcs": True, "http": False, "https": True}
+ALLOWED = "host:port, grpc://, grpcs://, http://, https://, dns:///host:port or unix:///path"
+
+_HOST_PORT = re.compile(r"(?P<host>\[[^\[\]]+\]|[^\s:/?#@\[\]]+)(?::(?P<port>[0-9]+))?")
+
+PORTS = range(1, 65536)
+
+# gRPC's core makes no more attempts than this.
+MAX_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a URL leads: the address in gRPC's own form, and whether TLS is spoken there."""
+
+    address: str
+    tls: bool
+    loopback: bool
+
+
+def parse_url(url: str, *, tls: bool = False) -> Target:
+    """The target of a URL, or InvalidInput.
+
+    `tls` says that the caller brought credentials or asked for TLS; the
+    schemes http, https and grpcs decide for themselves. A missing port is 80,
+    or 443 with TLS, as in KServe's client.
+    """
+    if not isinstance(url, str):
+        raise InvalidInput(f"url {url!r} is not text; allowed is {ALLOWED}")
+    kind, _, path = url.partition(":")
+    if kind in ("unix", "unix-abstract"):
+        if not path.strip("/"):
+            raise InvalidInput(f"url {url!r}: the path of the socket is missing")
+        return Target(url, tls, loopback=True)
+    if url.startswith("dns:///"):
+        address, host = _host_port(url, url.removeprefix("dns:///"), tls=tls)
+        return Target(f"dns:///{address}", tls, _is_loopback(host))
+    rest = path if kind in ("ipv4", "ipv6") else url
+    if "://" in url:
+        scheme, _, rest = url.partition("://")
+        tls = _decide(url, scheme, tls=tls)
+        rest = rest.removesuffix("/")
+    address, host = _host_port(url, rest, tls=tls)
+    return Target(address, tls, _is_loopback(host))
+
+
+def _decide(url: str, scheme: str, *, tls: bool) -> bool:
+    """Whether TLS is spoken, by the scheme and by what the caller asked for."""
+    if scheme not in SCHEMES:
+        raise InvalidInput(f"url {url!r}: unknown scheme {scheme!r}; allowed is {ALLOWED}")
+    decided = SCHEMES[scheme]
+    if decided is None:
+        return tls
+    if tls and not decided:
+        raise InvalidInput(f"url {url!r}: {scheme}:// is plaintext, but TLS was asked for")
+    return decided
+
+
+def _host_port(url: str, text: str, *, tls: bool) -> tuple[str, str]:
+    match = _HOST_PORT.fullmatch(text)
+    if not match:
+        raise InvalidInput(
+            f"url {url!r} is not host:port (no path, no user, IPv6 in brackets);"
+            f" allowed is {ALLOWED}"
+        )
+    host = match["host"]
+    if host.startswith("["):
+        _check_ipv6(url, host[1:-1])
+    port = int(match["port"]) if match["port"] else (443 if tls else 80)
+    if port not in PORTS:
+        raise InvalidInput(f"url {url!r}: port {port} is outside 1-65535")
+    return f"{host}:{port}", host
+
+
+def _check_ipv6(url: str, address: str) -> None:
+    try:
+        ipaddress.IPv6Address(address)
+    except ValueError:
+        raise InvalidInput(f"url {url!r}: {address!r} is not an IPv6 address") from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def channel_options(
+    target: Target, channel_args: ChannelArgs | None, retries: int | None
+) -> list[tuple[str, Any]]:
+    """The channel's arguments: our defaults, and over them whatever the caller brings.
+
+    The caller's own sequence is left as it is. Message sizes are unlimited
+    unless the caller limits them, and a proxy named in the environment is not
+    asked for a loopback address.
+    """
+    options: dict[str, Any] = {
+        "grpc.max_send_message_length": -1,
+        "grpc.max_receive_message_length": -1,
+    }
+    if target.loopback:
+        options["grpc.enable_http_proxy"] = 0
+    attempts = retries or 0
+    if attempts > MAX_ATTEMPTS:
+        warnings.warn(f"retries={retries}: gRPC makes at most {MAX_ATTEMPTS}", stacklevel=3)
+        attempts = MAX_ATTEMPTS
+    if attempts > 1:
+        options["grpc.enable_retries"] = 1
+        options["grpc.service_config"] = _service_config(attempts)
+    else:
+        options["grpc.enable_retries"] = 0
+    given = dict(channel_args or ())
+    if given.get("grpc.enable_retries") == 0:
+        options.pop("grpc.service_config", None)
+    return list({**options, **given}.items())
+
+
+def _service_config(attempts: int) -> str:
+    """Retries for every method, for UNAVAILABLE alone, after 0.1 s, doubling up to 1 s."""
+    retry = {
+        "maxAttempts": attempts,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "1s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    return json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": retry}]})
+
+
+def credentials(
+    root_certificates: str | None, private_key: str | None, certificate_chain: str | None
+) -> grpc.ChannelCredentials:
+    """TLS credentials from PEM files; None means gRPC's own root certificates, or no client's.
+
+    A key without its certificate, or the reverse, would abort the process
+    inside gRPC; here it is InvalidInput.
+    """
+    if (private_key is None) != (certificate_chain is None):
+        given = "private_key" if certificate_chain is None else "certificate_chain"
+        missing = "certificate_chain" if certificate_chain is None else "private_key"
+        raise InvalidInput(f"{given} was given without {missing}; they come together or not at all")
+    return grpc.ssl_channel_credentials(
+        root_certificates=_read(root_certificates),
+        private_key=_read(private_key),
+        certificate_chain=_read(certificate_chain),
+    )
+
+
+def _read(path: str | None) -> bytes | None:
+    return Path(path).read_bytes() if path is not None else None
+
+
+def open_channel(
+    target: Target, creds: grpc.ChannelCredentials | None, options: list[tuple[str, Any]]
+) -> grpc.aio.Channel:
+    """A channel for the running event loop. It connects when the first call is made."""
+    if creds is None:
+        return grpc.aio.insecure_channel(target.address, options=options)
+    return grpc.aio.secure_channel(target.address, creds, options=options)

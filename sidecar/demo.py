@@ -1,0 +1,181 @@
+"""A toy inference server whose health is chosen; used by `sidecar demo` and by the tests."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NoReturn, Self, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from sidecar.oip import SERVICE, messages
+
+Request = TypeVar("Request", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is not OK."""
+
+    code: grpc.StatusCode
+    details: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No answer until the caller gives up."""
+
+
+# True and False are the protocol's answers, bytes a reply as it stands, well-formed or not.
+Reply = bool | bytes | Refusal | Silence
+
+
+class ToyServer:
+    """A real gRPC server on loopback. Its answers may be changed at any time.
+
+    live, ready:  the answers to ServerLive and ServerReady; `ready` None
+                  means ready when all models are.
+    models:       the answer for each model, by `name` or `name:version`; one
+                  that is not here is NOT_FOUND.
+    asked:        how often each call was made.
+    """
+
+    def __init__(self, models: dict[str, Reply] | None = None, *, service: str = SERVICE) -> None:
+        self.live: Reply = True
+        self.ready: Reply | None = None
+        self.models: dict[str, Reply] = dict(models or {})
+        self.asked: Counter[str] = Counter()
+        self.port = 0
+        self._service = service
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self, port: int = 0, creds: grpc.ServerCredentials | None = None) -> None:
+        """Listens on the port of 127.0.0.1, 0 for a free one; `port` then tells which."""
+        # Without this a second server could share a port that is taken.
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "ServerLive": self._handler(
+                "ServerLive",
+                messages.ServerLiveRequest,
+                lambda _: self.live,
+                lambda value: messages.ServerLiveResponse(live=value),
+            ),
+            "ServerReady": self._handler(
+                "ServerReady",
+                messages.ServerReadyRequest,
+                lambda _: self._server_ready(),
+                lambda value: messages.ServerReadyResponse(ready=value),
+            ),
+            "ModelReady": self._handler(
+                "ModelReady",
+                messages.ModelReadyRequest,
+                self._model_ready,
+                lambda value: messages.ModelReadyResponse(ready=value),
+            ),
+        }
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(self._service, handlers),)
+        )
+        address = f"127.0.0.1:{port}"
+        self.port = (
+            server.add_insecure_port(address)
+            if creds is None
+            else server.add_secure_port(address, creds)
+        )
+        await server.start()
+        self._server = server
+
+    async def stop(self) -> None:
+        """Closes the port and every connection at once."""
+        if self._server is not None:
+            await self._server.stop(grace=None)
+            self._server = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def _server_ready(self) -> Reply:
+        if self.ready is not None:
+            return self.ready
+        return all(reply is True for reply in self.models.values())
+
+    def _model_ready(self, request: messages.ModelReadyRequest) -> Reply:
+        name = f"{request.name}:{request.version}" if request.version else request.name
+        missing = Refusal(grpc.StatusCode.NOT_FOUND, f"no model is called {name}")
+        return self.models.get(name, missing)
+
+    def _handler(
+        self,
+        rpc: str,
+        request_type: type[Request],
+        choose: Callable[[Request], Reply],
+        wrap: Callable[[bool], Message],
+    ) -> grpc.RpcMethodHandler[Request, bytes]:
+        async def handle(
+            request: Request, context: grpc.aio.ServicerContext[Request, bytes]
+        ) -> bytes:
+            self.asked[rpc] += 1
+            reply = choose(request)
+            if isinstance(reply, Refusal):
+                await context.abort(reply.code, reply.details)
+            if isinstance(reply, Silence):
+                await asyncio.Event().wait()
+            return reply if isinstance(reply, bytes) else wrap(bool(reply)).SerializeToString()
+
+        return grpc.unary_unary_rpc_method_handler(
+            handle, request_deserializer=request_type.FromString
+        )
+
+
+STEADY, LOADING, FLAKY = "steady", "slow-to-load", "flaky"
+MODELS = (STEADY, LOADING, FLAKY)
+LOAD_SECONDS = 8
+UP_SECONDS, DOWN_SECONDS = 15, 10
+
+
+async def perform(server: ToyServer) -> NoReturn:
+    """The demo's script: one model is ready at once, one loads, one fails now and then."""
+    server.models = {STEADY: True, LOADING: False, FLAKY: True}
+    loading = asyncio.get_running_loop().call_later(
+        LOAD_SECONDS, server.models.__setitem__, LOADING, True
+    )
+    try:
+        while True:
+            await asyncio.sleep(UP_SECONDS)
+            server.models[FLAKY] = Refusal(grpc.StatusCode.INTERNAL, "out of memory, for the demo")
+            await asyncio.sleep(DOWN_SECONDS)
+            server.models[FLAKY] = True
+    finally:
+        loading.cancel()
+
+
+def announcement(port: int) -> str:
+    """What to try, in plain words."""
+    return f"""\
+A toy inference server is running, and the sidecar asks it about three models:
+  {STEADY:<14} is ready at once
+  {LOADING:<14} is ready after {LOAD_SECONDS} seconds
+  {FLAKY:<14} works for {UP_SECONDS} seconds, fails for {DOWN_SECONDS}, and so on
+
+In another terminal, try:
+  curl -i 'localhost:{port}/readyz'          may traffic be sent? 503 until all three are ready
+  curl 'localhost:{port}/readyz?verbose'     the same, check by check
+  curl 'localhost:{port}/readyz?exclude=model:{FLAKY}'
+  curl 'localhost:{port}/healthz'            is the server alive? a failing model does not matter
+  curl 'localhost:{port}/metrics'            what Prometheus sees
+  curl 'localhost:{port}/status'             everything, as JSON
+
+Each change of a status is logged below. Ctrl-C ends the demo.
+"""

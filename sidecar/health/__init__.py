@@ -1,0 +1,6 @@
+"""The core: what a server's answers prove. Pure: no clock, no I/O, no library.
+
+checks.py   what is asked, and what came back
+state.py    the state machine: everything that can move a status
+verdict.py  what Kubernetes is told
+"""

@@ -1,0 +1,73 @@
+"""What is asked of the server, and what came back."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Rpc(StrEnum):
+    """The protocol's three health calls, by their names on the wire."""
+
+    SERVER_LIVE = "ServerLive"
+    SERVER_READY = "ServerReady"
+    MODEL_READY = "ModelReady"
+
+
+class Answer(StrEnum):
+    """The closed list of words that one question can end in.
+
+    They are also the `reason` label of the metrics and the words in bodies,
+    JSON and logs. What the server itself wrote is never one of them.
+    """
+
+    OK = "ok"
+    NOT_READY = "not_ready"
+    MODEL_NOT_FOUND = "model_not_found"
+    UNREACHABLE = "unreachable"
+    SHUTTING_DOWN = "shutting_down"
+    TIMEOUT = "timeout"
+    TLS = "tls"
+    DENIED = "denied"
+    UNIMPLEMENTED = "unimplemented"
+    ERROR = "error"
+
+
+# After one of these the server as a whole gave no answer, so that to ask it
+# about its models would only repeat the question.
+SILENT = frozenset({Answer.UNREACHABLE, Answer.TIMEOUT, Answer.TLS})
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that is asked again and again; `model` and `version` only for ModelReady."""
+
+    rpc: Rpc
+    model: str = ""
+    version: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name in bodies and paths: `server-live`, `model:bert`, `model:bert:3`."""
+        if self.rpc is Rpc.SERVER_LIVE:
+            return "server-live"
+        if self.rpc is Rpc.SERVER_READY:
+            return "server-ready"
+        return f"model:{self.model}:{self.version}" if self.version else f"model:{self.model}"
+
+
+SERVER_LIVE = Check(Rpc.SERVER_LIVE)
+SERVER_READY = Check(Rpc.SERVER_READY)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One question's end: which check, which answer, when it came and how long it took.
+
+    `at` is a monotonic time and `took` a duration, both in seconds. `detail`
+    is the server's own text; it goes to the log and nowhere else.
+    """
+
+    check: Check
+    answer: Answer
+    at: float
+    took: float
+    detail: str = ""

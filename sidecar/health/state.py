@@ -1,0 +1,211 @@
+"""The state machine: everything that can move a status is in this file.
+
+An answer has one effect on readiness and another on liveness, because the two
+err in opposite directions: traffic needs proof that the server works, a
+restart needs proof that it is dead.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum, auto
+
+from sidecar.health.checks import SERVER_LIVE, SILENT, Answer, Check, Observation
+
+
+class Status(StrEnum):
+    """What is believed of a check. Unknown is never good enough."""
+
+    UNKNOWN = "UNKNOWN"
+    SERVING = "SERVING"
+    NOT_SERVING = "NOT_SERVING"
+
+
+class Probe(StrEnum):
+    """Kubernetes' word for what a status is judged for."""
+
+    LIVENESS = "liveness"
+    READINESS = "readiness"
+
+
+class Effect(Enum):
+    """What an answer does to a status."""
+
+    SUCCESS = auto()  # serving, after success_threshold in a row
+    DECISIVE = auto()  # not serving, at once
+    DOUBTFUL = auto()  # not serving, after failure_threshold in a row
+    NEUTRAL = auto()  # proves neither: the status stays, and a row of failures ends
+
+
+EFFECTS: Mapping[Answer, tuple[Effect, Effect]] = {
+    # answer:              (for readiness,   for liveness)
+    Answer.OK: (Effect.SUCCESS, Effect.SUCCESS),
+    Answer.NOT_READY: (Effect.DECISIVE, Effect.DOUBTFUL),
+    Answer.MODEL_NOT_FOUND: (Effect.DECISIVE, Effect.NEUTRAL),
+    Answer.UNREACHABLE: (Effect.DECISIVE, Effect.DOUBTFUL),
+    Answer.SHUTTING_DOWN: (Effect.DECISIVE, Effect.NEUTRAL),
+    Answer.TIMEOUT: (Effect.DOUBTFUL, Effect.DOUBTFUL),
+    Answer.TLS: (Effect.DECISIVE, Effect.NEUTRAL),
+    Answer.DENIED: (Effect.DECISIVE, Effect.NEUTRAL),
+    Answer.UNIMPLEMENTED: (Effect.DECISIVE, Effect.NEUTRAL),
+    Answer.ERROR: (Effect.DOUBTFUL, Effect.DOUBTFUL),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """How many in a row move a status: the kubelet's failureThreshold and successThreshold."""
+
+    failure: int = 3
+    success: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CheckState:
+    """What is known of one check for one probe. Times are monotonic seconds.
+
+    `reason` is the answer behind the status: `ok` while serving, the latest
+    failure while not, None before any answer has said anything.
+    """
+
+    since: float
+    status: Status = Status.UNKNOWN
+    reason: Answer | None = None
+    answer: Answer | None = None
+    answered_at: float | None = None
+    took: float | None = None
+    first_serving_at: float | None = None
+    failures: int = 0
+    successes: int = 0
+
+
+def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresholds) -> CheckState:
+    """The state after one more answer."""
+    readiness, liveness = EFFECTS[seen.answer]
+    effect = readiness if probe is Probe.READINESS else liveness
+    failing = effect in (Effect.DECISIVE, Effect.DOUBTFUL)
+    failures = state.failures + 1 if failing else 0
+    successes = state.successes + 1 if effect is Effect.SUCCESS else 0
+
+    status = state.status
+    if effect is Effect.DECISIVE or (failing and failures >= thresholds.failure):
+        status = Status.NOT_SERVING
+    elif effect is Effect.SUCCESS and successes >= thresholds.success:
+        status = Status.SERVING
+
+    reason = state.reason
+    if status is Status.SERVING:
+        reason = Answer.OK
+    elif seen.answer is not Answer.OK:
+        reason = seen.answer
+
+    first_serving_at = state.first_serving_at
+    if first_serving_at is None and status is Status.SERVING:
+        first_serving_at = seen.at
+
+    return CheckState(
+        since=state.since if status is state.status else seen.at,
+        status=status,
+        reason=reason,
+        answer=seen.answer,
+        answered_at=seen.at,
+        took=seen.took,
+        first_serving_at=first_serving_at,
+        failures=failures,
+        successes=successes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A status that moved: from what to what, by which answer, after how many seconds."""
+
+    check: Check
+    probe: Probe
+    before: Status
+    after: Status
+    reason: Answer
+    detail: str
+    at: float
+    lasted: float
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Everything that is known at one moment; an immutable value, folded by `observe`.
+
+    `checks` holds what each check means for readiness, `server-live`
+    included; `live` is what the same ServerLive answers mean for liveness.
+    """
+
+    started_at: float
+    live: CheckState
+    checks: Mapping[Check, CheckState]
+    liveness: Thresholds
+    readiness: Thresholds
+    progress_at: float
+    draining: bool = False
+
+    @classmethod
+    def initial(
+        cls, checks: Iterable[Check], now: float, liveness: Thresholds, readiness: Thresholds
+    ) -> "Health":
+        """Before the first answer: everything is unknown."""
+        return cls(
+            started_at=now,
+            live=CheckState(since=now),
+            checks={check: CheckState(since=now) for check in checks},
+            liveness=liveness,
+            readiness=readiness,
+            progress_at=now,
+        )
+
+    @property
+    def settled(self) -> bool:
+        """Whether all is well: everything is serving and said so when it was last asked."""
+        states = (self.live, *self.checks.values())
+        return all(s.status is Status.SERVING and s.answer is Answer.OK for s in states)
+
+    def observe(self, seen: Observation) -> tuple["Health", tuple[Transition, ...]]:
+        """The health after one more answer, and every status that it moved.
+
+        When ServerLive finds the server silent, every other check inherits
+        that answer. An answer to a check that is no longer asked is dropped.
+        """
+        if seen.check not in self.checks:
+            return self, ()
+        transitions = []
+        live = self.live
+        checks = dict(self.checks)
+        if seen.check == SERVER_LIVE:
+            live = step(live, seen, Probe.LIVENESS, self.liveness)
+            transitions += _transition(SERVER_LIVE, Probe.LIVENESS, self.live, live, seen)
+        inherited = seen.check == SERVER_LIVE and seen.answer in SILENT
+        for check in checks if inherited else (seen.check,):
+            before = checks[check]
+            checks[check] = step(before, seen, Probe.READINESS, self.readiness)
+            transitions += _transition(check, Probe.READINESS, before, checks[check], seen)
+        health = replace(self, live=live, checks=checks, progress_at=seen.at)
+        return health, tuple(transitions)
+
+    def drain(self) -> "Health":
+        """The health once this sidecar has been asked to stop."""
+        return replace(self, draining=True)
+
+
+def _transition(
+    check: Check, probe: Probe, before: CheckState, after: CheckState, seen: Observation
+) -> list[Transition]:
+    if after.status is before.status:
+        return []
+    return [
+        Transition(
+            check=check,
+            probe=probe,
+            before=before.status,
+            after=after.status,
+            reason=seen.answer,
+            detail=seen.detail,
+            at=seen.at,
+            lasted=seen.at - before.since,
+        )
+    ]

@@ -1,0 +1,106 @@
+"""What people read: the formatter, and a listener that logs transitions."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from sidecar.health.checks import Observation
+from sidecar.health.state import Status, Transition
+
+logger = logging.getLogger(__name__)
+
+
+def log_transitions(seen: Observation, transitions: tuple[Transition, ...]) -> None:
+    """Logs each status that moved, once: down is a warning, up is information."""
+    if logger.isEnabledFor(logging.DEBUG):
+        _log(
+            logging.DEBUG,
+            f"{seen.check.name} answered {seen.answer}",
+            check=seen.check.name,
+            reason=seen.answer,
+            detail=seen.detail,
+            duration=seen.took,
+        )
+    for moved in transitions:
+        up = moved.after is Status.SERVING
+        _log(
+            logging.INFO if up else logging.WARNING,
+            f"{moved.probe} of {moved.check.name} is {moved.after}",
+            check=moved.check.name,
+            probe=moved.probe,
+            **{"from": moved.before, "to": moved.after},
+            reason=moved.reason,
+            detail=moved.detail,
+            duration=moved.lasted,
+        )
+
+
+def _log(level: int, msg: str, duration: float, **fields: Any) -> None:
+    logger.log(level, msg, extra={"fields": {**fields, "duration": round(duration, 6)}})
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's time, level and message, its fields, and its traceback if it has one."""
+        line = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "msg": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """One line for people: time, level, message, and what else is worth telling."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; control characters of the server's text cannot break it."""
+        fields = _fields(record)
+        if "from" in fields:
+            shown = {
+                "was": f"{fields['from']} for {fields['duration']:.1f} s",
+                "reason": fields["reason"],
+                "detail": fields["detail"],
+            }
+        else:
+            shown = {
+                name: value for name, value in fields.items() if name not in ("check", "reason")
+            }
+        parts = [f"{name}: {value}" for name, value in shown.items() if value not in ("", None)]
+        tail = f" ({'; '.join(parts)})" if parts else ""
+        line = f"{_time(record)} {record.levelname:<7} {record.getMessage()}{tail}"
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    return getattr(record, "fields", {})
+
+
+def configure(level: str, form: str, stream: TextIO | None = None) -> None:
+    """Sends every record of this process to one stream (standard error) in one form.
+
+    `form` is `text`, `json` or `auto`: text on a terminal, JSON elsewhere.
+    """
+    stream = stream or sys.stderr
+    text = form == "text" or (form == "auto" and stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # Their debug records are about their own insides, many a poll.
+    for library in ("asyncio", "grpc", "aiohttp"):
+        logging.getLogger(library).setLevel(logging.WARNING)

@@ -1,0 +1,197 @@
+"""Health for Prometheus: a collector that reads it at scrape time, a listener that counts."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+import prometheus_client as prom
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from sidecar.health.checks import SERVER_READY, Answer, Check, Observation, Rpc
+from sidecar.health.state import CheckState, Health, Probe, Status, Transition
+from sidecar.health.verdict import Policy, Verdict, is_stale
+
+# A loopback answer takes about a millisecond, and the default deadline is 2 s.
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+CHECK_LABELS = ("rpc", "model", "version")
+MODEL_LABELS = ("model", "version")
+
+Family = GaugeMetricFamily | CounterMetricFamily
+
+
+class PollCounter:
+    """The listener: counts every poll as it ends.
+
+    What belongs to one check is kept by check and shown by the collector, for
+    the checks of that moment only: no series outlives its model.
+    """
+
+    def __init__(self, registry: CollectorRegistry, wall_clock: Callable[[], float]) -> None:
+        self.transitions: Counter[Check] = Counter()
+        self.last_success: dict[Check, float] = {}
+        self._wall_clock = wall_clock
+        polls = prom.Counter(
+            "inference_polls_total", "Questions asked of the server.", ("rpc",), registry=registry
+        )
+        failures = prom.Counter(
+            "inference_poll_failures_total",
+            "Questions that were not answered with true, by reason.",
+            ("rpc", "reason"),
+            registry=registry,
+        )
+        duration = prom.Histogram(
+            "inference_poll_duration_seconds",
+            "How long a question took, failed ones included.",
+            ("rpc",),
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        # Each child is made here, so that every series is there from the start
+        # and a poll looks nothing up by its label values.
+        self._polls = {rpc: polls.labels(rpc) for rpc in Rpc}
+        self._durations = {rpc: duration.labels(rpc) for rpc in Rpc}
+        self._failures = {
+            (rpc, answer): failures.labels(rpc, answer)
+            for rpc in Rpc
+            for answer in Answer
+            if answer is not Answer.OK
+            and (answer is not Answer.MODEL_NOT_FOUND or rpc is Rpc.MODEL_READY)
+        }
+
+    def __call__(self, seen: Observation, transitions: tuple[Transition, ...]) -> None:
+        """Counts one observation and what it moved."""
+        self._polls[seen.check.rpc].inc()
+        self._durations[seen.check.rpc].observe(seen.took)
+        if seen.answer is Answer.OK:
+            self.last_success[seen.check] = self._wall_clock()
+        else:
+            self._failures[seen.check.rpc, seen.answer].inc()
+        for transition in transitions:
+            if transition.probe is _shown(transition.check):
+                self.transitions[transition.check] += 1
+
+
+class HealthCollector(Collector):
+    """The collector: one pass over the health at each scrape, so that no gauge can drift.
+
+    health:    gives the health of this moment.
+    verdicts:  what each endpoint says, by the endpoint's name.
+    clock:     monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        health: Callable[[], Health],
+        counter: PollCounter,
+        policy: Policy,
+        verdicts: Mapping[str, Callable[[], Verdict]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._health = health
+        self._counter = counter
+        self._policy = policy
+        self._verdicts = verdicts
+        self._clock = clock
+
+    def describe(self) -> Iterator[Family]:
+        """The families without their samples, so that registering asks for no health."""
+        yield from self._families()
+
+    def collect(self) -> Iterator[Family]:
+        """The families of this moment."""
+        live, ready, model, passing, changes, success, time_to_ready = families = self._families()
+        health, now = self._health(), self._clock()
+        live.add_metric((), health.live.status is Status.SERVING)
+        for check, state in health.checks.items():
+            labels = (check.model, check.version)
+            if check == SERVER_READY:
+                ready.add_metric((), self._is_ready(state, now))
+            elif check.rpc is Rpc.MODEL_READY:
+                model.add_metric(labels, self._is_ready(state, now))
+                first = state.first_serving_at
+                took = float("nan") if first is None else first - health.started_at
+                time_to_ready.add_metric(labels, took)
+            changes.add_metric((check.rpc, *labels), self._counter.transitions[check])
+            success.add_metric((check.rpc, *labels), self._counter.last_success.get(check, 0))
+        for endpoint, verdict in self._verdicts.items():
+            passing.add_metric((endpoint,), verdict().passing)
+        yield from families
+
+    def _is_ready(self, state: CheckState, now: float) -> bool:
+        return state.status is Status.SERVING and not is_stale(state, now, self._policy)
+
+    @staticmethod
+    def _families() -> tuple[Family, ...]:
+        return (
+            GaugeMetricFamily("inference_server_live", "Whether the server lives (cached)."),
+            GaugeMetricFamily(
+                "inference_server_ready", "Whether the server says that it is ready (cached)."
+            ),
+            GaugeMetricFamily(
+                "inference_model_ready", "Whether the model is ready (cached).", labels=MODEL_LABELS
+            ),
+            GaugeMetricFamily(
+                "inference_health_passing",
+                "Whether the sidecar's endpoint passes.",
+                labels=("endpoint",),
+            ),
+            CounterMetricFamily(
+                "inference_status_transitions",
+                "How often the status of a check changed; of ServerLive, its liveness.",
+                labels=CHECK_LABELS,
+            ),
+            GaugeMetricFamily(
+                "inference_last_success_timestamp_seconds",
+                "When the check was last answered with true, 0 if never.",
+                labels=CHECK_LABELS,
+            ),
+            GaugeMetricFamily(
+                "inference_model_time_to_ready_seconds",
+                "From the sidecar's start to the model's first readiness, NaN before.",
+                labels=MODEL_LABELS,
+            ),
+        )
+
+
+def register_process(
+    registry: CollectorRegistry,
+    *,
+    versions: Mapping[str, str],
+    certificates: Mapping[str, float],
+    loaded_at: float,
+) -> None:
+    """What is known of this process itself, and does not change while it runs.
+
+    `certificates` gives the Unix time at which each TLS file expires,
+    `loaded_at` the Unix time at which the settings were loaded.
+    """
+    prom.Info("inference_sidecar_build", "Versions of the sidecar.", registry=registry).info(
+        dict(versions)
+    )
+    prom.Gauge(
+        "inference_sidecar_config_last_reload_successful",
+        "Whether the last loading of the settings was successful.",
+        registry=registry,
+    ).set(1)
+    prom.Gauge(
+        "inference_sidecar_config_last_reload_success_timestamp_seconds",
+        "When the settings were last loaded successfully.",
+        registry=registry,
+    ).set(loaded_at)
+    expiry = prom.Gauge(
+        "inference_tls_certificate_expiry_timestamp_seconds",
+        "When the first certificate in the file expires.",
+        ("file",),
+        registry=registry,
+    )
+    for file, expires in certificates.items():
+        expiry.labels(file).set(expires)
+    prom.ProcessCollector(registry=registry)
+    prom.PlatformCollector(registry=registry)
+    prom.GCCollector(registry=registry)
+
+
+def _shown(check: Check) -> Probe:
+    """The probe whose status a gauge shows for this check."""
+    return Probe.LIVENESS if check.rpc is Rpc.SERVER_LIVE else Probe.READINESS

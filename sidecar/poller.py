@@ -1,0 +1,109 @@
+"""Rounds: when to ask, whom, how many at once; awake at once when the connection is lost."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from sidecar.board import Board
+from sidecar.health.checks import SERVER_LIVE, SILENT, Check, Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When rounds start. Seconds, from the start of one round to the start of the next.
+
+    `jitter` is the share of the period by which rounds are spread at random,
+    the first one included; `concurrency` bounds the questions in flight.
+    """
+
+    period: float = 5
+    recovery_period: float = 1
+    jitter: float = 0.1
+    concurrency: int = 8
+
+
+class Poller:
+    """Asks every check of the board, round after round, one round at a time.
+
+    ask:              asks one check; must end by itself, failures included.
+    wait_lost:        returns when a connection that stood is lost.
+    clock, sleep:     monotonic seconds, and waiting for some of them.
+    uniform:          a random number between two others.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        schedule: Schedule,
+        *,
+        ask: Callable[[Check], Awaitable[Observation]],
+        wait_lost: Callable[[], Awaitable[None]],
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        uniform: Callable[[float, float], float],
+    ) -> None:
+        self._board = board
+        self._schedule = schedule
+        self._ask = ask
+        self._wait_lost = wait_lost
+        self._clock = clock
+        self._sleep = sleep
+        self._uniform = uniform
+
+    async def run(self) -> None:
+        """Polls until cancelled."""
+        lost = asyncio.ensure_future(self._wait_lost())
+        roused_at = float("-inf")
+        due = self._clock() + self._uniform(0, self._schedule.jitter * self._period())
+        try:
+            while True:
+                await self._until(due, lost)
+                if lost.done():
+                    lost.result()
+                    # A server that drops each connection must not make the rounds spin.
+                    await self._until(min(due, roused_at + self._schedule.recovery_period))
+                    roused_at = self._clock()
+                    lost = asyncio.ensure_future(self._wait_lost())
+                started = self._clock()
+                await self.round()
+                # A round that took longer than the period makes the next one
+                # late; the ones that fell due meanwhile are skipped.
+                jitter = self._schedule.jitter / 2
+                due = started + self._period() * self._uniform(1 - jitter, 1 + jitter)
+        finally:
+            lost.cancel()
+
+    async def round(self) -> None:
+        """Asks ServerLive, and then everything else unless the server as a whole is silent."""
+        seen = await self._ask(SERVER_LIVE)
+        self._board.record(seen)
+        if seen.answer in SILENT:
+            return
+        rest = [check for check in self._board.health.checks if check != SERVER_LIVE]
+        queue = iter(rest)
+
+        async def work() -> None:
+            for check in queue:
+                self._board.record(await self._ask(check))
+
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(min(self._schedule.concurrency, len(rest))):
+                workers.create_task(work())
+
+    def _period(self) -> float:
+        settled = self._board.health.settled
+        return self._schedule.period if settled else self._schedule.recovery_period
+
+    async def _until(self, due: float, event: asyncio.Future[None] | None = None) -> None:
+        """Waits for a moment, or for an event that comes before it."""
+        delay = due - self._clock()
+        if delay <= 0:
+            return
+        if event is None:
+            await self._sleep(delay)
+            return
+        sleeping = asyncio.ensure_future(self._sleep(delay))
+        try:
+            await asyncio.wait({sleeping, event}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()

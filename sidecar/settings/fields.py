@@ -1,0 +1,174 @@
+"""What each kind of setting takes: how people may write it, and the words of its error."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+)
+from pydantic_settings import NoDecode
+
+from sidecar.client.channel import ALLOWED as URL_ALLOWED
+from sidecar.client.metadata import to_metadata
+from sidecar.health.checks import Check, Rpc
+from sidecar.health.verdict import Quorum
+
+
+PERCENT = range(1, 101)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a setting takes, in the words that end its errors. A secret is never shown."""
+
+    text: str
+    secret: bool = False
+
+
+class Model(BaseModel):
+    """One model that is asked about. One that is not required is reported, but gates nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    name: str = Field(min_length=1)
+    version: str = ""
+    required: bool = True
+
+    @field_validator("name", "version")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError("has a control character")
+        return value
+
+    @property
+    def check(self) -> Check:
+        """The question about this model."""
+        return Check(Rpc.MODEL_READY, self.name, self.version)
+
+
+def _models(value: object) -> object:
+    """A comma-separated text, a JSON list or a list, each entry in the shape of a Model."""
+    if isinstance(value, str):
+        if value.lstrip().startswith("["):
+            try:
+                value = json.loads(value)
+            except ValueError as error:
+                raise ValueError(f"not a JSON list: {error}") from None
+        else:
+            value = value.split(",") if value.strip() else []
+    if not isinstance(value, list | tuple):
+        raise ValueError("not a list")
+    return [_model(item) for item in value]
+
+
+def _model(item: object) -> object:
+    if not isinstance(item, str):
+        return item
+    name, colon, version = item.strip().rpartition(":")
+    return {"name": name, "version": version} if colon else {"name": version}
+
+
+def _distinct(models: tuple[Model, ...]) -> tuple[Model, ...]:
+    names = [model.check.name for model in models]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"given more than once: {', '.join(twice)}")
+    return models
+
+
+def _headers(value: object) -> object:
+    """`name=value,...` or a mapping."""
+    if not isinstance(value, str):
+        return value
+    parts = [part.partition("=") for part in value.split(",")] if value.strip() else []
+    if not all(equals for _, equals, _ in parts):
+        raise ValueError("a part has no '=' between its name and its value")
+    return {name.strip(): text.strip() for name, _, text in parts}
+
+
+def _sendable(headers: dict[str, str]) -> dict[str, str]:
+    to_metadata(headers)
+    return headers
+
+
+def _quorum(value: object) -> str:
+    text = str(value).strip()
+    match = re.fullmatch(r"all|any|([1-9][0-9]*)(%?)", text)
+    if not match:
+        raise ValueError("neither a word that is known, nor a count, nor a share")
+    if match[2] and int(match[1]) not in PERCENT:
+        raise ValueError("more than 100%")
+    return text
+
+
+def quorum(text: str) -> Quorum:
+    """The quorum that `all`, `any`, a count (`2`) or a share (`50%`) stands for."""
+    if text == "all":
+        return Quorum(percent=100)
+    if text == "any":
+        return Quorum(count=1, percent=0)
+    if text.endswith("%"):
+        return Quorum(percent=int(text.removesuffix("%")))
+    return Quorum(count=int(text), percent=0)
+
+
+def _readable(path: Path) -> Path:
+    try:
+        path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    return path
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Url = Annotated[str, Allowed(URL_ALLOWED)]
+Service = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"),
+    Allowed("the full name of a gRPC service, such as inference.GRPCInferenceService"),
+]
+Models = Annotated[
+    tuple[Model, ...],
+    NoDecode,
+    BeforeValidator(_models, json_schema_input_type=str | list[str | Model]),
+    AfterValidator(_distinct),
+    Allowed(
+        "name or name:version, separated by commas; or a list of such names or of"
+        " {name, version, required}"
+    ),
+]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), Allowed("seconds, more than 0")]
+SecondsOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False), Allowed("seconds, 0 or more")]
+Share = Annotated[float, Field(ge=0, le=1), Allowed("a share from 0 to 1")]
+Count = Annotated[int, Field(ge=1), Allowed("a whole number from 1")]
+YesNo = Annotated[bool, Allowed("true or false")]
+QuorumText = Annotated[
+    str,
+    BeforeValidator(_quorum, json_schema_input_type=str | int),
+    Allowed("all, any, a count of required models (2) or a share of them (50%)"),
+]
+File = Annotated[Path, AfterValidator(_readable), Allowed("the path of a file that can be read")]
+Text = Annotated[str, Field(min_length=1), Allowed("text")]
+HeaderMap = Annotated[
+    dict[str, str],
+    NoDecode,
+    BeforeValidator(_headers, json_schema_input_type=str | dict[str, str]),
+    AfterValidator(_sendable),
+    Allowed("name=value, separated by commas, or a mapping; names in lower case", secret=True),
+]
+Port = Annotated[
+    int, Field(ge=0, le=65535), Allowed("a port from 1 to 65535, or 0 for any free one")
+]
+Lower = BeforeValidator(_lower)

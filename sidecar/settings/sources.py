@@ -1,0 +1,156 @@
+"""Where settings come from: flag, environment, file, default; and every error at once."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_settings import InitSettingsSource, PydanticBaseSettingsSource
+
+from sidecar.settings.fields import Allowed
+from sidecar.settings.knobs import PREFIX, Settings
+
+CONFIG = PREFIX + "CONFIG"
+
+# Kubernetes gives every pod variables such as SIDECAR_SERVICE_HOST and
+# SIDECAR_PORT_9808_TCP when the namespace has a Service called `sidecar`.
+_SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT.*)|PORT(_.*)?")
+
+
+class BadSettings(Exception):
+    """Everything that is wrong with the settings, one line each."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def load(flags: Mapping[str, str], config: str | None = None) -> Settings:
+    """The settings that are in force, or BadSettings.
+
+    `flags` are the settings that the command line gave, by name; `config` is
+    the settings file it gave, else the environment's SIDECAR_CONFIG counts.
+    """
+    lines: list[str] = []
+    path = config or os.environ.get(CONFIG)
+    try:
+        file = _read(Path(path)) if path else {}
+    except ValueError as error:
+        lines.append(f"config: given {path!r}: {error}; allowed: the path of a YAML file")
+        file = {}
+
+    class Sourced(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: Any,
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=file)
+
+    given: dict[str, Any] = dict(flags)
+    try:
+        settings = Sourced(**given)
+    except ValidationError as errors:
+        lines += _explain(errors, flags, file, path)
+    if lines:
+        raise BadSettings(lines)
+    return settings
+
+
+def unknown_variables(environ: Iterable[str]) -> list[str]:
+    """The variables that look like settings and are none: most likely misspelt."""
+    return sorted(
+        name
+        for name in environ
+        if name.startswith(PREFIX)
+        and name != CONFIG
+        and name.removeprefix(PREFIX).lower() not in Settings.model_fields
+        and not _SERVICE_LINK.fullmatch(name.removeprefix(PREFIX))
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise ValueError(f"is not YAML: {error.problem}{where}") from None
+    except yaml.YAMLError:
+        raise ValueError("is not YAML") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ValueError("is not a mapping of settings to values")
+    return content
+
+
+def _explain(
+    errors: ValidationError, flags: Mapping[str, str], file: Mapping[str, Any], path: str | None
+) -> list[str]:
+    """One line a bad setting: its name, what was given and where, why not, and what is allowed."""
+    reasons: dict[str, list[str]] = {}
+    for error in errors.errors():
+        name, *inner = (str(part) for part in error["loc"])
+        cause = error.get("ctx", {}).get("error")
+        reason = str(cause) if cause else error["msg"][:1].lower() + error["msg"][1:]
+        where = f"{'.'.join(inner)}: " if inner else ""
+        reasons.setdefault(name, []).append(where + reason)
+    return [
+        f"{name}: {_given(name, flags, file, path)}: {', '.join(why)}; {_allowed(name)}"
+        if name in Settings.model_fields
+        else f"{name}: there is no such setting{_suggestion(name)}"
+        for name, why in reasons.items()
+    ]
+
+
+def _given(name: str, flags: Mapping[str, str], file: Mapping[str, Any], path: str | None) -> str:
+    variable = PREFIX + name.upper()
+    if name in flags:
+        value, source = flags[name], "--" + name.replace("_", "-")
+    elif os.environ.get(variable):
+        value, source = os.environ[variable], variable
+    elif name in file:
+        value, source = file[name], str(path)
+    else:
+        return f"default {Settings.model_fields[name].default!r}"
+    return f"given {MASKED if _of(name).secret else repr(value)} by {source}"
+
+
+MASKED = "a value that is not shown"
+
+
+def _allowed(name: str) -> str:
+    return f"allowed: {_of(name).text}"
+
+
+def _of(name: str) -> Allowed:
+    found = [m for m in _metadata(name) if isinstance(m, Allowed)]
+    return found[0]
+
+
+def _metadata(name: str) -> list[Any]:
+    field = Settings.model_fields[name]
+    inner = [
+        m
+        for arg in getattr(field.annotation, "__args__", ())
+        for m in getattr(arg, "__metadata__", ())
+    ]
+    return [*field.metadata, *inner]
+
+
+def _suggestion(name: str) -> str:
+    close = difflib.get_close_matches(name.replace("-", "_"), Settings.model_fields, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,136 @@
+"""The endpoints: what the kubelet, Prometheus and people ask, answered from memory."""
+
+import json
+import socket
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any
+
+from aiohttp import web
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import CollectorRegistry
+
+from sidecar.health.verdict import Finding, Verdict
+
+Judge = Callable[[Collection[str]], Verdict]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Server": "inference-health-sidecar",
+}
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; the message says which and why."""
+
+
+def listen(host: str | None, port: int) -> socket.socket:
+    """A listening socket, on all interfaces and both families unless a host is given."""
+    try:
+        if host is not None:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            family, *_, address = found[0]
+            return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(
+                ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
+            )
+        return socket.create_server(("", port), backlog=BACKLOG)
+    except OSError as error:
+        where = f"{host or 'all interfaces'}, port {port}"
+        raise CannotListen(f"cannot listen on {where}: {error.strerror}") from error
+
+
+# A burst of new connections waits here while the loop is busy; the kernel caps it.
+BACKLOG = 1024
+
+
+async def serve(app: web.Application, listener: socket.socket) -> web.AppRunner:
+    """Starts to answer on the socket; the runner's cleanup() ends it."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.SockSite(runner, listener).start()
+    return runner
+
+
+def build_app(
+    verdicts: Mapping[str, Judge],
+    status: Callable[[], Mapping[str, Any]],
+    registry: CollectorRegistry,
+) -> web.Application:
+    """The application.
+
+    `verdicts` gives for each endpoint's name a function from the names of the
+    checks to leave out to a verdict; `status` gives the document of /status.
+    """
+    app = web.Application()
+    for endpoint, judge in verdicts.items():
+        app.router.add_get(f"/{endpoint}", _probe(endpoint, judge))
+    app.router.add_get("/readyz/{check:.+}", _one_check("readyz", verdicts["readyz"]))
+    app.router.add_get("/metrics", _metrics(registry))
+    app.router.add_get("/status", _status(status))
+    app.on_response_prepare.append(_add_headers)
+    return app
+
+
+def _probe(endpoint: str, judge: Judge) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        exclude = request.query.getall("exclude", [])
+        verdict = judge(exclude)
+        unmatched = sorted(set(exclude) - {finding.name for finding in verdict.findings})
+        return _answer(endpoint, verdict, "verbose" in request.query, unmatched)
+
+    return handle
+
+
+def _one_check(endpoint: str, judge: Judge) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        name = request.match_info["check"]
+        for finding in judge(()).findings:
+            if finding.name == name:
+                verdict = Verdict(finding.passing, (finding,))
+                return _answer(endpoint, verdict, "verbose" in request.query)
+        raise web.HTTPNotFound
+
+    return handle
+
+
+def _answer(
+    endpoint: str, verdict: Verdict, verbose: bool, unmatched: Collection[str] = ()
+) -> web.Response:
+    if verdict.passing and not verbose:
+        return web.Response(text="ok")
+    lines = [_line(finding) for finding in verdict.findings]
+    if unmatched:
+        names = ", ".join(json.dumps(name) for name in unmatched)
+        lines.append(f"warn: some health checks cannot be excluded: no matches for {names}")
+    lines.append(f"{endpoint} check {'passed' if verdict.passing else 'failed'}")
+    return web.Response(text="\n".join(lines) + "\n", status=200 if verdict.passing else 503)
+
+
+def _line(finding: Finding) -> str:
+    if finding.excluded:
+        return f"[+]{finding.name} excluded: ok"
+    if finding.passing:
+        return f"[+]{finding.name} ok"
+    return f"[-]{finding.name} failed: {finding.word}"
+
+
+def _metrics(registry: CollectorRegistry) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+
+    return handle
+
+
+def _status(status: Callable[[], Mapping[str, Any]]) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        return web.json_response(status())
+
+    return handle
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(HEADERS)
