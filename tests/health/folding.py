@@ -1,0 +1,38 @@
+"""A short way to write down answers and fold them into a health."""
+
+from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, Rpc
+from sidecar.health.state import Health, Thresholds, Transition
+
+A = Check(Rpc.MODEL_READY, "a")
+B = Check(Rpc.MODEL_READY, "b", "3")
+CHECKS = (SERVER_LIVE, SERVER_READY, A, B)
+
+
+def initial(*checks: Check, now: float = 0, failure: int = 3, success: int = 1) -> Health:
+    """A health before its first answer; both probes have the same thresholds."""
+    thresholds = Thresholds(failure, success)
+    return Health.initial(checks or CHECKS, now, thresholds, thresholds)
+
+
+def saw(check: Check, answer: str, at: float = 0, took: float = 0.001) -> Observation:
+    """An observation."""
+    return Observation(check, Answer(answer), at, took, detail=f"why {answer}")
+
+
+def fold(health: Health, *seen: Observation) -> Health:
+    """The health after these."""
+    return fold_all(health, *seen)[0]
+
+
+def fold_all(health: Health, *seen: Observation) -> tuple[Health, list[Transition]]:
+    """The health after these, and every transition on the way."""
+    transitions: list[Transition] = []
+    for one in seen:
+        health, moved = health.observe(one)
+        transitions += moved
+    return health, transitions
+
+
+def all_ok(health: Health, at: float = 0) -> Health:
+    """The health after everything answered ok."""
+    return fold(health, *(saw(check, "ok", at) for check in health.checks))

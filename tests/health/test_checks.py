@@ -1,0 +1,30 @@
+"""What is asked and what came back have names that people meet elsewhere."""
+
+import pytest
+
+from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Rpc
+
+
+@pytest.mark.parametrize(
+    ("check", "name"),
+    [
+        (SERVER_LIVE, "server-live"),
+        (SERVER_READY, "server-ready"),
+        (Check(Rpc.MODEL_READY, "resnet50"), "model:resnet50"),
+        (Check(Rpc.MODEL_READY, "bert", "3"), "model:bert:3"),
+    ],
+)
+def test_a_check_is_named_as_in_bodies_and_paths(check, name):
+    assert check.name == name
+
+
+def test_the_answers_are_the_ten_words_of_the_contract():
+    words = (
+        "ok not_ready model_not_found unreachable shutting_down timeout tls denied"
+        " unimplemented error"
+    )
+    assert " ".join(Answer) == words
+
+
+def test_the_calls_are_named_as_on_the_wire():
+    assert list(Rpc) == ["ServerLive", "ServerReady", "ModelReady"]

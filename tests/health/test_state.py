@@ -1,0 +1,218 @@
+"""The state machine: each row of the contract's table, thresholds, inheritance, transitions."""
+
+import pytest
+
+from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer
+from sidecar.health.state import EFFECTS, CheckState, Effect, Health, Probe, Status, Transition
+from tests.health.folding import A, B, CHECKS, all_ok, fold, fold_all, initial, saw
+
+UNKNOWN, SERVING, NOT_SERVING = Status.UNKNOWN, Status.SERVING, Status.NOT_SERVING
+
+# The contract's section 4, row by row: answer, for readiness, for liveness.
+CONTRACT = [
+    ("ok", "decisive", "decisive"),
+    ("not_ready", "decisive", "doubtful"),
+    ("model_not_found", "decisive", None),
+    ("unreachable", "decisive", "doubtful"),
+    ("shutting_down", "decisive", "leaves the state as it is"),
+    ("timeout", "doubtful", "doubtful"),
+    ("tls", "decisive", "leaves the state as it is"),
+    ("denied", "decisive", "leaves the state as it is"),
+    ("unimplemented", "decisive", "leaves the state as it is"),
+    ("error", "doubtful", "doubtful"),
+]
+
+
+def test_every_answer_has_its_row():
+    assert [row[0] for row in CONTRACT] == list(Answer)
+    assert list(EFFECTS) == list(Answer)
+
+
+@pytest.mark.parametrize(("answer", "effect", "_"), CONTRACT)
+@pytest.mark.parametrize("check", [A, B, SERVER_READY])
+def test_readiness_moves_as_the_table_says(check, answer, effect, _):
+    health = all_ok(initial())
+    after = [health := fold(health, saw(check, answer)) for _ in range(3)]
+    statuses = [one.checks[check].status for one in after]
+    expected = {
+        "ok": [SERVING] * 3,
+        "decisive": [NOT_SERVING] * 3,
+        "doubtful": [SERVING, SERVING, NOT_SERVING],
+    }
+    assert statuses == expected["ok" if answer == "ok" else effect]
+
+
+@pytest.mark.parametrize(("answer", "_", "effect"), [row for row in CONTRACT if row[2]])
+def test_liveness_moves_as_the_table_says(answer, _, effect):
+    health = all_ok(initial())
+    after = [health := fold(health, saw(SERVER_LIVE, answer)) for _ in range(3)]
+    statuses = [one.live.status for one in after]
+    expected = {
+        "decisive": [SERVING] * 3,
+        "doubtful": [SERVING, SERVING, NOT_SERVING],
+        "leaves the state as it is": [SERVING] * 3,
+    }
+    assert statuses == expected[effect]
+
+
+@pytest.mark.parametrize(
+    "answer", [row[0] for row in CONTRACT if row[2] == "leaves the state as it is"]
+)
+@pytest.mark.parametrize("before", ["ok", "unreachable", None])
+def test_an_answer_that_proves_nothing_leaves_liveness_as_it_was(answer, before):
+    health = initial(failure=1)
+    if before:
+        health = fold(health, saw(SERVER_LIVE, before))
+    after = fold(health, *(saw(SERVER_LIVE, answer) for _ in range(9)))
+    assert after.live.status == health.live.status
+
+
+def test_a_row_of_doubtful_answers_is_ended_by_an_answer_of_someone_alive():
+    health = all_ok(initial())
+    health = fold(
+        health, *(saw(SERVER_LIVE, a) for a in ("timeout", "timeout", "denied", "timeout"))
+    )
+    assert health.live.status == SERVING
+
+
+def test_different_doubtful_answers_make_one_row():
+    health = all_ok(initial())
+    health = fold(
+        health, *(saw(SERVER_LIVE, a) for a in ("timeout", "unreachable", "error"))
+    )
+    assert health.live.status == NOT_SERVING
+
+
+def test_one_good_answer_ends_a_row_of_failures():
+    health = all_ok(initial())
+    health = fold(health, *(saw(A, a) for a in ("error", "error", "ok", "error", "error")))
+    assert health.checks[A].status == SERVING
+
+
+def test_success_threshold_counts_from_the_start_as_the_kubelet_counts():
+    health = initial(success=2)
+    once = fold(health, saw(A, "ok"))
+    twice = fold(once, saw(A, "ok"))
+    assert [once.checks[A].status, twice.checks[A].status] == [UNKNOWN, SERVING]
+
+
+def test_a_doubtful_answer_before_any_other_leaves_the_status_unknown():
+    health = fold(initial(), saw(A, "timeout"))
+    assert health.checks[A].status == UNKNOWN
+
+
+@pytest.mark.parametrize("answer", ["unreachable", "timeout", "tls"])
+def test_models_inherit_the_answer_of_a_silent_server(answer):
+    health = all_ok(initial())
+    health = fold(health, saw(SERVER_LIVE, answer, at=7))
+    assert [(s.answer, s.answered_at) for s in health.checks.values()] == [(answer, 7)] * 4
+
+
+@pytest.mark.parametrize("answer", sorted(set(Answer) - {"unreachable", "timeout", "tls"}))
+def test_models_inherit_nothing_from_a_server_that_speaks(answer):
+    health = all_ok(initial())
+    after = fold(health, saw(SERVER_LIVE, answer, at=7))
+    assert {c: after.checks[c] for c in (SERVER_READY, A, B)} == {
+        c: health.checks[c] for c in (SERVER_READY, A, B)
+    }
+
+
+@pytest.mark.parametrize("check", [SERVER_READY, A])
+def test_only_the_answer_to_server_live_speaks_for_the_others(check):
+    health = all_ok(initial())
+    after = fold(health, saw(check, "unreachable", at=7))
+    assert [c for c in CHECKS if after.checks[c].status is NOT_SERVING] == [check]
+
+
+def test_a_refused_connection_turns_server_and_models_together():
+    health, transitions = fold_all(all_ok(initial(), at=1), saw(SERVER_LIVE, "unreachable", at=4))
+    assert [s.status for s in health.checks.values()] == [NOT_SERVING] * 4
+    assert transitions == [
+        Transition(
+            check=check,
+            probe=Probe.READINESS,
+            before=SERVING,
+            after=NOT_SERVING,
+            reason=Answer.UNREACHABLE,
+            detail="why unreachable",
+            at=4,
+            lasted=3,
+        )
+        for check in CHECKS
+    ]
+
+
+def test_liveness_is_a_status_of_its_own_with_a_transition_of_its_own():
+    thrice = [saw(SERVER_LIVE, "unreachable", at=at) for at in (10, 11, 12)]
+    _, transitions = fold_all(all_ok(initial(SERVER_LIVE)), *thrice)
+    assert [(t.probe, t.at) for t in transitions] == [
+        (Probe.READINESS, 10),
+        (Probe.LIVENESS, 12),
+    ]
+
+
+def test_nothing_is_reported_when_nothing_moves():
+    health = all_ok(initial())
+    assert fold_all(health, *(saw(check, "ok", at=9) for check in CHECKS))[1] == []
+
+
+def test_the_reason_is_ok_while_serving_and_the_latest_failure_while_not():
+    health = initial(success=2)
+    seen = ["ok", "ok", "timeout", "not_ready", "error", "ok", "ok"]
+    reasons = []
+    for answer in seen:
+        health = fold(health, saw(A, answer))
+        reasons.append(health.checks[A].reason)
+    assert reasons == [None, "ok", "ok", "not_ready", "error", "error", "ok"]
+
+
+def test_a_state_remembers_since_when_and_what_was_heard_last():
+    health = initial(now=100)
+    health = fold(
+        health,
+        saw(A, "ok", at=101, took=0.5),
+        saw(A, "ok", at=102, took=0.25),
+        saw(A, "not_ready", at=103),
+        saw(A, "ok", at=104, took=0.125),
+    )
+    assert health.checks[A] == CheckState(
+        since=104,
+        status=SERVING,
+        reason=Answer.OK,
+        answer=Answer.OK,
+        answered_at=104,
+        took=0.125,
+        first_serving_at=101,
+        failures=0,
+        successes=1,
+    )
+
+
+def test_an_answer_to_a_check_that_is_no_longer_asked_is_dropped():
+    health = initial(SERVER_LIVE, SERVER_READY)
+    assert health.observe(saw(A, "ok")) == (health, ())
+
+
+def test_a_health_is_a_value_and_never_changes():
+    before = all_ok(initial())
+    copy = Health(**{name: getattr(before, name) for name in Health.__slots__})
+    before.observe(saw(SERVER_LIVE, "unreachable", at=5))
+    assert before == copy
+
+
+def test_health_is_settled_when_all_serve_and_said_so_last():
+    health = initial()
+    assert not health.settled
+    health = all_ok(health)
+    assert health.settled
+    assert not fold(health, saw(A, "timeout")).settled
+    assert not fold(health, saw(SERVER_LIVE, "not_ready")).settled
+
+
+def test_any_answer_is_progress():
+    health = fold(initial(now=5), saw(A, "error", at=8))
+    assert health.progress_at == 8
+
+
+def test_every_effect_is_used():
+    assert {effect for row in EFFECTS.values() for effect in row} == set(Effect)

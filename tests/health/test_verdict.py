@@ -1,0 +1,181 @@
+"""What Kubernetes is told: policies, staleness, grace, drain, exclusion."""
+
+from dataclasses import replace
+
+import pytest
+
+from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
+from sidecar.health.verdict import (
+    Finding,
+    Policy,
+    Quorum,
+    liveness,
+    progress,
+    readiness,
+    startup,
+)
+from tests.health.folding import A, B, CHECKS, all_ok, fold, initial, saw
+
+POLICY = Policy(max_age=10)
+
+
+def words(verdict) -> dict[str, str]:
+    return {finding.name: finding.word for finding in verdict.findings}
+
+
+def test_everything_unknown_fails_everywhere_but_the_sidecars_own_loop():
+    health = initial()
+    verdicts = [rule(health, 0, POLICY) for rule in (liveness, readiness, startup, progress)]
+    assert [verdict.passing for verdict in verdicts] == [False, False, False, True]
+    assert words(verdicts[1]) == dict.fromkeys(
+        ("server-live", "server-ready", "model:a", "model:b:3"), "unknown"
+    )
+
+
+def test_all_ok_passes_everywhere():
+    health = all_ok(initial())
+    assert all(rule(health, 0, POLICY).passing for rule in (liveness, readiness, startup, progress))
+
+
+def test_findings_come_in_the_order_of_the_checks_and_tell_the_reason():
+    health = fold(all_ok(initial()), saw(A, "model_not_found"))
+    assert readiness(health, 0, POLICY).findings == (
+        Finding("server-live", True, "ok"),
+        Finding("server-ready", True, "ok"),
+        Finding("model:a", False, "model_not_found"),
+        Finding("model:b:3", True, "ok"),
+    )
+
+
+def test_a_model_never_fails_liveness():
+    health = fold(all_ok(initial()), saw(A, "error"), saw(B, "not_ready"))
+    assert liveness(health, 0, POLICY).passing
+
+
+def test_old_answers_fail_readiness_and_progress_and_leave_liveness_as_it_was():
+    health = all_ok(initial(), at=100)
+    fresh, old = 110, 110.001
+    assert [
+        (rule(health, fresh, POLICY).passing, rule(health, old, POLICY).passing)
+        for rule in (readiness, progress, liveness, startup)
+    ] == [(True, False), (True, False), (True, True), (True, True)]
+    assert set(words(readiness(health, old, POLICY)).values()) == {"stale"}
+
+
+def test_an_old_answer_of_one_model_fails_readiness_even_when_others_are_fresh():
+    health = all_ok(initial(), at=100)
+    health = fold(health, *(saw(c, "ok", at=111) for c in CHECKS if c != A))
+    assert words(readiness(health, 111, POLICY))["model:a"] == "stale"
+
+
+def test_a_dead_server_stays_dead_however_old_the_answers_are():
+    health = fold(initial(failure=1), saw(SERVER_LIVE, "unreachable"))
+    assert not liveness(health, 9999, POLICY).passing
+
+
+@pytest.mark.parametrize(("now", "passing"), [(59.9, True), (60, False)])
+def test_a_server_never_yet_seen_live_is_spared_during_the_grace(now, passing):
+    health = fold(initial(failure=1), saw(SERVER_LIVE, "unreachable", at=1))
+    assert liveness(health, now, replace(POLICY, startup_grace=60)).passing is passing
+
+
+def test_a_server_once_seen_live_is_not_spared_during_the_grace():
+    health = initial(failure=1)
+    health = fold(health, saw(SERVER_LIVE, "ok", at=1), saw(SERVER_LIVE, "unreachable", at=2))
+    assert not liveness(health, 3, replace(POLICY, startup_grace=60)).passing
+
+
+def test_startup_stays_passed():
+    health = fold(all_ok(initial()), saw(SERVER_LIVE, "unreachable", at=50))
+    assert startup(health, 9999, POLICY).passing
+
+
+def test_startup_waits_for_what_readiness_needs():
+    health = fold(initial(), saw(SERVER_LIVE, "ok"), saw(SERVER_READY, "ok"), saw(A, "ok"))
+    assert words(startup(health, 0, POLICY)) == {
+        "server-live": "ok",
+        "server-ready": "ok",
+        "model:a": "ok",
+        "model:b:3": "unknown",
+    }
+    assert not startup(health, 0, POLICY).passing
+    assert startup(health, 0, replace(POLICY, quorum=Quorum(count=1, percent=0))).passing
+
+
+def test_a_drain_fails_readiness_and_nothing_else():
+    health = all_ok(initial()).drain()
+    assert readiness(health, 0, POLICY).findings[0] == Finding("drain", False, "shutting_down")
+    assert [rule(health, 0, POLICY).passing for rule in (readiness, liveness, startup, progress)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
+def test_server_ready_counts_unless_the_policy_says_no():
+    health = fold(all_ok(initial()), saw(SERVER_READY, "not_ready"))
+    assert not readiness(health, 0, POLICY).passing
+    lenient = readiness(health, 0, replace(POLICY, require_server_ready=False))
+    assert lenient.passing
+    assert words(lenient)["server-ready"] == "not_ready"
+
+
+def test_a_model_that_is_optional_is_told_of_and_gates_nothing():
+    health = fold(all_ok(initial()), saw(A, "error"), saw(A, "error"), saw(A, "error"))
+    verdict = readiness(health, 0, replace(POLICY, optional=frozenset({A})))
+    assert verdict.passing
+    assert words(verdict)["model:a"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("quorum", "needed"),
+    [
+        (Quorum(), [0, 1, 2, 3, 10]),
+        (Quorum(count=1, percent=0), [0, 1, 1, 1, 1]),
+        (Quorum(count=2, percent=0), [0, 1, 2, 2, 2]),
+        (Quorum(percent=50), [0, 1, 1, 2, 5]),
+        (Quorum(percent=70), [0, 1, 2, 3, 7]),
+        (Quorum(percent=1), [0, 1, 1, 1, 1]),
+    ],
+)
+def test_a_quorum_needs_so_many_of_the_required_models(quorum, needed):
+    assert [quorum.of(models) for models in (0, 1, 2, 3, 10)] == needed
+
+
+@pytest.mark.parametrize(("ready", "passing"), [(1, False), (2, True), (3, True)])
+def test_readiness_counts_the_models_that_are_ready(ready, passing):
+    models = [Check(Rpc.MODEL_READY, name) for name in "abc"]
+    health = fold(
+        initial(SERVER_LIVE, SERVER_READY, *models),
+        *(saw(check, "ok") for check in (SERVER_LIVE, SERVER_READY, *models[:ready])),
+    )
+    policy = replace(POLICY, quorum=Quorum(count=2, percent=0))
+    assert readiness(health, 0, policy).passing is passing
+
+
+def test_without_models_readiness_is_the_servers_own():
+    health = all_ok(initial(SERVER_LIVE, SERVER_READY))
+    assert readiness(health, 0, POLICY).passing
+
+
+def test_an_excluded_check_is_left_out():
+    health = fold(all_ok(initial()), saw(A, "error"), saw(A, "error"), saw(A, "error"))
+    verdict = readiness(health, 0, POLICY, exclude=["model:a", "nope"])
+    assert verdict.passing
+    assert verdict.findings[2] == Finding("model:a", True, "ok", excluded=True)
+
+
+def test_an_excluded_model_does_not_make_up_a_quorum():
+    health = fold(all_ok(initial()), saw(B, "not_ready"))
+    policy = replace(POLICY, quorum=Quorum(count=1, percent=0))
+    assert readiness(health, 0, policy).passing
+    assert not readiness(health, 0, policy, exclude=["model:a"]).passing
+
+
+@pytest.mark.parametrize("rule", [liveness, progress])
+def test_the_one_check_of_an_endpoint_can_be_excluded(rule):
+    health = fold(initial(failure=1), saw(SERVER_LIVE, "unreachable"))
+    names = [finding.name for finding in rule(health, 999, POLICY).findings]
+    assert not rule(health, 999, POLICY).passing
+    assert rule(health, 999, POLICY, exclude=names).passing

@@ -1,0 +1,192 @@
+"""When rounds start, whom they ask, and how many questions are in flight: no real time passes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from sidecar.board import Board
+from sidecar.health.checks import SERVER_LIVE, Answer, Check, Observation, Rpc
+from sidecar.poller import Poller, Schedule
+from tests.health.folding import A, B, CHECKS, initial
+
+STEADY = Schedule(period=5, recovery_period=1, jitter=0, concurrency=8)
+
+
+@dataclass
+class World:
+    """A clock that moves when something sleeps, a server whose answers are chosen, and a diary."""
+
+    schedule: Schedule = STEADY
+    checks: tuple[Check, ...] = CHECKS
+    answers: dict[Check, str] = field(default_factory=dict)
+    takes: Callable[[Check], float] = lambda _: 0
+    rounds: int = 3
+    chance: Callable[[float, float], float] = lambda low, high: (low + high) / 2
+
+    def __post_init__(self) -> None:
+        self.now = 0.0
+        self.asked: list[tuple[float, Check]] = []
+        self.in_flight = self.most_in_flight = 0
+        self.lost = asyncio.Event()
+        self.finished = asyncio.Event()
+        self.on_sleep: Callable[[float], Awaitable[None]] | None = None
+        self.board = Board(initial(*self.checks))
+        self.poller = Poller(
+            self.board,
+            self.schedule,
+            ask=self.ask,
+            wait_lost=self.wait_lost,
+            clock=lambda: self.now,
+            sleep=self.sleep,
+            uniform=lambda low, high: self.chance(low, high),
+        )
+
+    async def ask(self, check: Check) -> Observation:
+        if check == SERVER_LIVE and len(self.starts) == self.rounds:
+            self.finished.set()
+            await asyncio.Event().wait()
+        self.asked.append((self.now, check))
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        await asyncio.sleep(0)
+        self.now += self.takes(check)
+        self.in_flight -= 1
+        answer = Answer(self.answers.get(check, "ok"))
+        return Observation(check, answer, self.now, self.takes(check))
+
+    async def sleep(self, seconds: float) -> None:
+        if self.on_sleep:
+            await self.on_sleep(seconds)
+        self.now += seconds
+
+    async def wait_lost(self) -> None:
+        await self.lost.wait()
+        self.lost.clear()
+
+    @property
+    def starts(self) -> list[float]:
+        """When each round started: ServerLive is its first question."""
+        return [at for at, check in self.asked if check == SERVER_LIVE]
+
+    async def run(self) -> "World":
+        polling = asyncio.create_task(self.poller.run())
+        finished = asyncio.create_task(self.finished.wait())
+        await asyncio.wait({polling, finished}, return_when=asyncio.FIRST_COMPLETED)
+        finished.cancel()
+        if polling.done():
+            polling.result()
+        polling.cancel()
+        await asyncio.wait({polling})
+        return self
+
+
+async def test_rounds_start_a_period_apart_while_all_is_well():
+    assert (await World().run()).starts == [0, 5, 10]
+
+
+@pytest.mark.parametrize("answer", ["not_ready", "timeout", "unreachable", "denied"])
+async def test_rounds_start_a_recovery_period_apart_while_anything_is_not_well(answer):
+    assert (await World(answers={A: answer}).run()).starts == [0, 1, 2]
+
+
+async def test_the_period_runs_from_start_to_start():
+    world = World(takes=lambda check: 2 if check == SERVER_LIVE else 0)
+    assert (await world.run()).starts == [0, 5, 10]
+
+
+async def test_a_late_round_is_skipped_and_never_queued():
+    world = World(takes=lambda check: 12 if check == SERVER_LIVE else 0)
+    assert (await world.run()).starts == [0, 12, 24]
+
+
+async def test_jitter_spreads_the_first_round_and_the_later_ones():
+    drawn = []
+
+    def chance(low, high):
+        drawn.append((low, high))
+        return high
+
+    world = World(schedule=Schedule(period=10, recovery_period=2, jitter=0.2), chance=chance)
+    assert (await world.run()).starts == pytest.approx([0.4, 11.4, 22.4])
+    assert drawn[:2] == [(0, 0.4), (0.9, 1.1)]
+
+
+async def test_a_round_asks_the_server_first_and_then_everything_else():
+    world = await World(rounds=1).run()
+    assert [check for _, check in world.asked] == list(CHECKS)
+
+
+@pytest.mark.parametrize("answer", ["unreachable", "timeout", "tls"])
+async def test_a_silent_server_is_not_asked_about_its_models(answer):
+    world = await World(rounds=1, answers={SERVER_LIVE: answer}).run()
+    assert [check for _, check in world.asked] == [SERVER_LIVE]
+    assert world.board.health.checks[A].answer == answer
+
+
+@pytest.mark.parametrize("answer", ["not_ready", "denied", "unimplemented", "shutting_down", "error"])
+async def test_a_server_that_speaks_is_asked_about_its_models_whatever_it_says(answer):
+    world = await World(rounds=1, answers={SERVER_LIVE: answer}).run()
+    assert [check for _, check in world.asked] == list(CHECKS)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 8])
+async def test_no_more_questions_are_in_flight_than_allowed(concurrency):
+    models = [Check(Rpc.MODEL_READY, f"m{i}") for i in range(20)]
+    world = World(
+        rounds=1,
+        checks=(*CHECKS, *models),
+        schedule=Schedule(jitter=0, concurrency=concurrency),
+    )
+    await world.run()
+    assert world.most_in_flight == concurrency
+    assert len(world.asked) == len(world.checks)
+
+
+async def test_a_lost_connection_starts_a_round_at_once():
+    world = World(rounds=2)
+
+    async def lose(_):
+        world.now += 2
+        world.lost.set()
+        await asyncio.Event().wait()
+
+    world.on_sleep = lose
+    assert (await world.run()).starts == [0, 2]
+
+
+async def test_a_connection_lost_again_and_again_makes_a_round_each_recovery_period_at_most():
+    world = World(rounds=4)
+
+    async def lose(seconds):
+        if not world.lost.is_set() and seconds > 1:
+            world.now += 0.25
+            world.lost.set()
+            await asyncio.Event().wait()
+
+    world.on_sleep = lose
+    assert (await world.run()).starts == [0, 0.25, 1.25, 2.25]
+
+
+async def test_an_exception_while_asking_ends_the_poller():
+    world = World(takes=lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await world.run()
+
+
+async def test_an_exception_while_asking_about_a_model_ends_the_poller():
+    world = World(takes=lambda check: 1 / 0 if check == B else 0)
+    with pytest.raises(ExceptionGroup):
+        await world.run()
+
+
+async def test_a_watcher_that_fails_ends_the_poller():
+    world = World()
+
+    async def fail() -> None:
+        raise RuntimeError("the watcher has a bug")
+
+    world.poller._wait_lost = fail
+    with pytest.raises(RuntimeError, match="the watcher has a bug"):
+        await world.run()
