@@ -20,7 +20,7 @@ ChannelArgs = Sequence[tuple[str, Any]]
 SCHEMES = {"grpc": None, "grpcs": True, "http": False, "https": True}
 ALLOWED = "host:port, grpc://, grpcs://, http://, https://, dns:///host:port or unix:///path"
 
-_HOST_PORT = re.compile(r"(?P<host>\[[^\[\]]+\]|[^\s:/?#@\[\]]+)(?::(?P<port>[0-9]+))?")
+_HOST_PORT = re.compile(r"(?P<host>\[[^\[\]]+\]|[\w.-]+)(?::(?P<port>[0-9]+))?")
 
 PORTS = range(1, 65536)
 

@@ -18,15 +18,13 @@ def to_metadata(headers: Headers | None) -> tuple[tuple[str, str | bytes], ...]:
     """The headers as gRPC takes them, or InvalidInput that names the header (never its value)."""
     if headers is None:
         return ()
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    metadata = []
-    for pair in pairs:
-        if not isinstance(pair, tuple | list):
-            raise InvalidInput("headers must be (name, value) pairs or a mapping")
-        name, value = pair
+    try:
+        pairs = headers.items() if isinstance(headers, Mapping) else [(n, v) for n, v in headers]
+    except (TypeError, ValueError):
+        raise InvalidInput("headers are (name, value) pairs or a mapping") from None
+    for name, value in pairs:
         _check(name, value)
-        metadata.append((name, value))
-    return tuple(metadata)
+    return tuple(pairs)
 
 
 def _check(name: object, value: object) -> None:

@@ -33,6 +33,12 @@ class Allowed:
     secret: bool = False
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("has a control character")
+    return text
+
+
 class Model(BaseModel):
     """One model that is asked about. One that is not required is reported, but gates nothing."""
 
@@ -44,10 +50,8 @@ class Model(BaseModel):
 
     @field_validator("name", "version")
     @classmethod
-    def _printable(cls, value: str) -> str:
-        if not value.isprintable():
-            raise ValueError("has a control character")
-        return value
+    def _one_line(cls, value: str) -> str:
+        return _printable(value)
 
     @property
     def check(self) -> Check:
@@ -129,6 +133,12 @@ def _readable(path: Path) -> Path:
     return path
 
 
+def _number(value: object) -> object:
+    if isinstance(value, bool):  # YAML reads `no` and `off` as false, and int() as 0
+        raise ValueError("not a number")
+    return value
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -149,10 +159,11 @@ Models = Annotated[
         " {name, version, required}"
     ),
 ]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), Allowed("seconds, more than 0")]
-SecondsOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False), Allowed("seconds, 0 or more")]
-Share = Annotated[float, Field(ge=0, le=1), Allowed("a share from 0 to 1")]
-Count = Annotated[int, Field(ge=1), Allowed("a whole number from 1")]
+Number = BeforeValidator(_number)
+Seconds = Annotated[float, Number, Field(gt=0, allow_inf_nan=False), Allowed("seconds, more than 0")]
+SecondsOrZero = Annotated[float, Number, Field(ge=0, allow_inf_nan=False), Allowed("seconds, 0 or more")]
+Share = Annotated[float, Number, Field(ge=0, le=1), Allowed("a share from 0 to 1")]
+Count = Annotated[int, Number, Field(ge=1), Allowed("a whole number from 1")]
 YesNo = Annotated[bool, Allowed("true or false")]
 QuorumText = Annotated[
     str,
@@ -160,7 +171,7 @@ QuorumText = Annotated[
     Allowed("all, any, a count of required models (2) or a share of them (50%)"),
 ]
 File = Annotated[Path, AfterValidator(_readable), Allowed("the path of a file that can be read")]
-Text = Annotated[str, Field(min_length=1), Allowed("text")]
+Text = Annotated[str, Field(min_length=1), AfterValidator(_printable), Allowed("text")]
 HeaderMap = Annotated[
     dict[str, str],
     NoDecode,
@@ -169,6 +180,7 @@ HeaderMap = Annotated[
     Allowed("name=value, separated by commas, or a mapping; names in lower case", secret=True),
 ]
 Port = Annotated[
-    int, Field(ge=0, le=65535), Allowed("a port from 1 to 65535, or 0 for any free one")
+    int,
+    Number, Field(ge=0, le=65535), Allowed("a port from 1 to 65535, or 0 for any free one")
 ]
 Lower = BeforeValidator(_lower)

@@ -1,0 +1,211 @@
+"""Each kind of bad setting has its exact message; all of them are told at once."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sidecar.settings import BadSettings, load
+
+URL = (
+    "allowed: host:port, grpc://, grpcs://, http://, https://, dns:///host:port or unix:///path"
+)
+SECONDS = "allowed: seconds, more than 0"
+COUNT = "allowed: a whole number from 1"
+NUMBER = "input should be a valid number, unable to parse string as a number"
+MODELS = (
+    "allowed: name or name:version, separated by commas; or a list of such names or of"
+    " {name, version, required}"
+)
+POLICY = "allowed: all, any, a count of required models (2) or a share of them (50%)"
+HEADERS = "allowed: name=value, separated by commas, or a mapping; names in lower case"
+FILE = "allowed: the path of a file that can be read"
+PORT = "allowed: a port from 1 to 65535, or 0 for any free one"
+HIDDEN = "given a value that is not shown"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch):
+    for name in os.environ:
+        if name.startswith("SIDECAR_"):
+            monkeypatch.delenv(name)
+
+
+def errors(flags: dict[str, str], config: str | None = None) -> list[str]:
+    with pytest.raises(BadSettings) as caught:
+        load(flags, config)
+    return caught.value.lines
+
+
+# One flag each: setting, what was given, the message between them and what is allowed.
+BAD = [
+    ("server_url", "h:99999", f"url 'h:99999': port 99999 is outside 1-65535; {URL}"),
+    ("server_url", "\x00", f"url '\\x00' is not host:port (no path, no user, IPv6 in brackets); allowed is {URL[9:]}; {URL}"),
+    ("server_url", "ftp://h:1", f"url 'ftp://h:1': unknown scheme 'ftp'; allowed is {URL[9:]}; {URL}"),
+    (
+        "grpc_service",
+        "no such name",
+        "string should match pattern '^[A-Za-z_]\\w*(\\.[A-Za-z_]\\w*)*$'; allowed: the full name"
+        " of a gRPC service, such as inference.GRPCInferenceService",
+    ),
+    ("models", "a,,b", f"1.name: string should have at least 1 character; {MODELS}"),
+    ("models", "a,b:3,a", f"given more than once: model:a; {MODELS}"),
+    ("models", "[1", f"not a JSON list: Expecting ',' delimiter: line 1 column 3 (char 2); {MODELS}"),
+    ("models", '[{"nam": "a"}]', f"0.name: field required, 0.nam: extra inputs are not permitted; {MODELS}"),
+    ("models", "a\tb", f"0.name: has a control character; {MODELS}"),
+    ("period_seconds", "soon", f"{NUMBER}; {SECONDS}"),
+    ("period_seconds", "nan", f"input should be greater than 0; {SECONDS}"),
+    ("recovery_period_seconds", "0", f"input should be greater than 0; {SECONDS}"),
+    ("timeout_seconds", "5", f"not shorter than period_seconds, 5; {SECONDS}"),
+    ("timeout_seconds", "inf", f"input should be a finite number; {SECONDS}"),
+    ("jitter", "1.5", "input should be less than or equal to 1; allowed: a share from 0 to 1"),
+    ("concurrency", "0", f"input should be greater than or equal to 1; {COUNT}"),
+    (
+        "liveness_failure_threshold",
+        "1.5",
+        f"input should be a valid integer, unable to parse string as an integer; {COUNT}",
+    ),
+    (
+        "startup_grace_seconds",
+        "-1",
+        "input should be greater than or equal to 0; allowed: seconds, 0 or more",
+    ),
+    (
+        "max_age_seconds",
+        "5",
+        "not longer than period_seconds, 5: good answers would grow old between two rounds;"
+        f" {SECONDS}",
+    ),
+    (
+        "require_server_ready",
+        "perhaps",
+        "input should be a valid boolean, unable to interpret input; allowed: true or false",
+    ),
+    ("readiness_policy", "most", f"neither a word that is known, nor a count, nor a share; {POLICY}"),
+    ("readiness_policy", "101%", f"more than 100%; {POLICY}"),
+    ("readiness_policy", "2", f"only 0 required models are configured; {POLICY}"),
+    ("tls_ca_file", "/nowhere", f"cannot be read: No such file or directory; {FILE}"),
+    ("tls_ca_file", "/", f"cannot be read: Is a directory; {FILE}"),
+    ("tls_server_name", "", "string should have at least 1 character; allowed: text"),
+    ("bearer_token_file", "/dev/null", f"is empty; {FILE}"),
+    ("http_port", "65536", f"input should be less than or equal to 65535; {PORT}"),
+    (
+        "drain_seconds",
+        "-1",
+        "input should be greater than or equal to 0; allowed: seconds, 0 or more",
+    ),
+    (
+        "log_level",
+        "loud",
+        "input should be 'debug', 'info', 'warning' or 'error'; allowed: debug, info, warning"
+        " or error",
+    ),
+    ("log_format", "xml", "input should be 'auto', 'text' or 'json'; allowed: auto, text or json"),
+]
+
+
+@pytest.mark.parametrize(("setting", "given", "rest"), BAD)
+def test_a_bad_setting_is_named_with_what_was_given_and_what_is_allowed(setting, given, rest):
+    flag = "--" + setting.replace("_", "-")
+    assert errors({setting: given}) == [f"{setting}: given {given!r} by {flag}: {rest}"]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("secret", "a part has no '=' between its name and its value"),
+        ("Token=secret", "header name 'Token': a name is made of lower-case letters, digits and _ . -"),
+        ("a=s\u00e9cret", "header 'a': a value is a str of printable ASCII"),
+    ],
+)
+def test_a_bad_header_is_named_and_its_value_is_not_shown(given, reason):
+    assert errors({"headers": given}) == [f"headers: {HIDDEN} by --headers: {reason}; {HEADERS}"]
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path, monkeypatch):
+    file = tmp_path / "s.yaml"
+    file.write_text("http_port: no\nperiod-seconds: 3\n")
+    monkeypatch.setenv("SIDECAR_TIMEOUT_SECONDS", "9")
+    assert errors({"jitter": "2"}, str(file)) == [
+        f"timeout_seconds: given '9' by SIDECAR_TIMEOUT_SECONDS: not shorter than period_seconds, 5;"
+        f" {SECONDS}",
+        "jitter: given '2' by --jitter: input should be less than or equal to 1; allowed: a share"
+        " from 0 to 1",
+        f"http_port: given False by {file}: not a number; {PORT}",
+        "period-seconds: there is no such setting; did you mean period_seconds?",
+    ]
+
+
+def test_a_default_that_no_longer_fits_is_named_as_a_default():
+    assert errors({"period_seconds": "1"}) == [
+        f"timeout_seconds: default 2: not shorter than period_seconds, 1; {SECONDS}"
+    ]
+
+
+def test_a_setting_that_nothing_resembles_is_just_named(tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text("zzz: 1\n")
+    assert errors({}, str(file)) == ["zzz: there is no such setting"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"a: [1", "is not YAML: expected ',' or ']', but got '<stream end>' in line 1"),
+        (b"\xff\xfe\xfa", "is not UTF-8 text"),
+        (b"a: \x07", "is not YAML"),
+        (b"- a", "is not a mapping of settings to values"),
+        (b"1: a", "is not a mapping of settings to values"),
+        (b"!!python/object/apply:os.system [true]", "is not YAML: could not determine a constructor"),
+    ],
+)
+def test_a_settings_file_that_cannot_be_used_is_named_with_the_reason(tmp_path, content, reason):
+    path = tmp_path / "s.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    (line,) = errors({}, str(path))
+    assert line.startswith(f"config: given {str(path)!r}: {reason}")
+    assert line.endswith("; allowed: the path of a YAML file")
+
+
+def test_a_key_or_a_certificate_alone_is_refused(pki):
+    alone = "tls_cert_file and tls_key_file come together or not at all"
+    assert errors({"tls_key_file": str(pki.key)}) == [
+        f"tls_key_file: given {str(pki.key)!r} by --tls-key-file: {alone}; {FILE}"
+    ]
+    assert errors({"tls_cert_file": str(pki.cert)}) == [
+        f"tls_key_file: default None: {alone}; {FILE}"
+    ]
+
+
+def test_a_key_that_is_not_the_certificates_is_refused(pki, other_pki):
+    (line,) = errors({"tls_cert_file": str(pki.cert), "tls_key_file": str(other_pki.key)})
+    assert "no pair with tls_cert_file: KEY_VALUES_MISMATCH" in line
+
+
+def test_a_file_without_a_certificate_is_refused(pki):
+    (line,) = errors({"tls_ca_file": str(pki.key)})
+    assert "holds no certificate in PEM form" in line
+
+
+def test_plaintext_by_url_and_tls_settings_contradict_each_other(pki):
+    (line,) = errors({"server_url": "http://h:80", "tls_ca_file": str(pki.ca)})
+    assert line.startswith("tls_ca_file: ")
+    assert "http:// is plaintext, but TLS was asked for" in line
+
+
+def test_a_token_beside_an_authorization_header_is_refused(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("secret")
+    (line,) = errors({"headers": "authorization=secret", "bearer_token_file": str(token)})
+    assert "headers holds an authorization already" in line
+    assert "secret" not in line
+
+
+def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(tmp_path: Path):
+    token = tmp_path / "token"
+    token.write_text("sec\nret")
+    (line,) = errors({"bearer_token_file": str(token)})
+    assert "header 'authorization'" in line
+    assert "ret" not in line.replace(str(token), "").replace("secret", "")

@@ -1,0 +1,164 @@
+"""What Prometheus sees: every series from the start, true at scrape time, gone with its model."""
+
+import math
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from sidecar.board import Board
+from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Rpc
+from sidecar.health.verdict import Policy, Verdict
+from sidecar.metrics import HealthCollector, PollCounter, register_process
+from tests.health.folding import A, B, CHECKS, initial, saw
+
+
+class Page:
+    """A board, and what a scrape of it gives."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.wall = 1_700_000_000.0
+        self.registry = CollectorRegistry()
+        self.counter = PollCounter(self.registry, lambda: self.wall)
+        self.board = Board(initial(), [self.counter])
+        passing = {"healthz": True, "readyz": False}
+        verdicts = {name: (lambda p=p: Verdict(p, ())) for name, p in passing.items()}
+        self.registry.register(
+            HealthCollector(
+                lambda: self.board.health,
+                self.counter,
+                Policy(max_age=10),
+                verdicts,
+                lambda: self.now,
+            )
+        )
+
+    def see(self, check, answer, at=0.0) -> None:
+        self.now = at
+        self.board.record(saw(check, answer, at))
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+
+@pytest.fixture
+def page() -> Page:
+    return Page()
+
+
+def model(check) -> dict[str, str]:
+    return {"model": check.model, "version": check.version}
+
+
+def test_every_known_series_is_there_from_the_start(page):
+    assert page.value("inference_server_live") == 0
+    assert page.value("inference_server_ready") == 0
+    assert page.value("inference_model_ready", **model(A)) == 0
+    assert page.value("inference_model_ready", **model(B)) == 0
+    assert math.isnan(page.value("inference_model_time_to_ready_seconds", **model(A)))
+    for rpc in Rpc:
+        assert page.value("inference_polls_total", rpc=rpc) == 0
+        assert page.value("inference_poll_duration_seconds_count", rpc=rpc) == 0
+        for reason in set(Answer) - {"ok", "model_not_found"}:
+            assert page.value("inference_poll_failures_total", rpc=rpc, reason=reason) == 0
+    for check in CHECKS:
+        labels = {"rpc": check.rpc, **model(check)}
+        assert page.value("inference_status_transitions_total", **labels) == 0
+        assert page.value("inference_last_success_timestamp_seconds", **labels) == 0
+    reason = {"rpc": "ModelReady", "reason": "model_not_found"}
+    assert page.value("inference_poll_failures_total", **reason) == 0
+
+
+def test_gauges_follow_the_board(page):
+    for check in (SERVER_LIVE, SERVER_READY, A):
+        page.see(check, "ok")
+    assert page.value("inference_server_live") == 1
+    assert page.value("inference_server_ready") == 1
+    assert page.value("inference_model_ready", **model(A)) == 1
+    assert page.value("inference_model_ready", **model(B)) == 0
+    page.see(A, "not_ready")
+    assert page.value("inference_model_ready", **model(A)) == 0
+
+
+def test_server_live_is_the_liveness_that_a_restart_hangs_on(page):
+    page.see(SERVER_LIVE, "ok")
+    page.see(SERVER_LIVE, "unreachable")
+    assert page.value("inference_server_live") == 1
+    page.see(SERVER_LIVE, "unreachable")
+    page.see(SERVER_LIVE, "unreachable")
+    assert page.value("inference_server_live") == 0
+    labels = {"rpc": "ServerLive", "model": "", "version": ""}
+    assert page.value("inference_status_transitions_total", **labels) == 2
+
+
+def test_a_ready_model_whose_answer_is_old_is_not_ready(page):
+    page.see(A, "ok", at=5)
+    page.now = 15
+    assert page.value("inference_model_ready", **model(A)) == 1
+    page.now = 15.1
+    assert page.value("inference_model_ready", **model(A)) == 0
+
+
+def test_polls_and_failures_are_counted(page):
+    for answer in ("ok", "not_ready", "timeout", "timeout"):
+        page.see(A, answer)
+    assert page.value("inference_polls_total", rpc="ModelReady") == 4
+    assert page.value("inference_poll_duration_seconds_count", rpc="ModelReady") == 4
+    assert page.value("inference_poll_duration_seconds_sum", rpc="ModelReady") == pytest.approx(
+        0.004
+    )
+    failures = {
+        reason: page.value("inference_poll_failures_total", rpc="ModelReady", reason=reason)
+        for reason in ("not_ready", "timeout", "error")
+    }
+    assert failures == {"not_ready": 1, "timeout": 2, "error": 0}
+
+
+def test_an_inherited_answer_is_no_poll(page):
+    page.see(SERVER_LIVE, "unreachable")
+    assert page.value("inference_polls_total", rpc="ServerLive") == 1
+    assert page.value("inference_polls_total", rpc="ModelReady") == 0
+    assert page.value("inference_status_transitions_total", rpc="ModelReady", **model(A)) == 1
+
+
+def test_last_success_is_wall_clock_and_time_to_ready_is_not(page):
+    page.see(A, "not_ready", at=1)
+    page.wall += 1000
+    page.see(A, "ok", at=7)
+    page.wall += 1000
+    page.see(A, "timeout", at=8)
+    labels = {"rpc": "ModelReady", **model(A)}
+    assert page.value("inference_last_success_timestamp_seconds", **labels) == 1_700_001_000
+    assert page.value("inference_model_time_to_ready_seconds", **model(A)) == 7
+
+
+def test_the_endpoints_verdicts_are_shown(page):
+    verdicts = {e: page.value("inference_health_passing", endpoint=e) for e in ("healthz", "readyz")}
+    assert verdicts == {"healthz": 1, "readyz": 0}
+
+
+def test_no_series_outlives_its_model(page):
+    page.see(A, "ok")
+    page.see(A, "not_ready")
+    page.board._health = initial(SERVER_LIVE, SERVER_READY, B)
+    assert [
+        (metric.name, sample.labels)
+        for metric in page.registry.collect()
+        for sample in metric.samples
+        if sample.labels.get("model") == "a"
+    ] == []
+
+
+def test_what_is_known_of_the_process_is_shown(page):
+    register_process(
+        page.registry,
+        versions={"version": "1", "python": "3", "grpcio": "2"},
+        certificates={"ca": 123.0, "cert": 456.0},
+        loaded_at=789,
+    )
+    assert page.value("inference_sidecar_build_info", version="1", python="3", grpcio="2") == 1
+    assert page.value("inference_sidecar_config_last_reload_successful") == 1
+    assert page.value("inference_sidecar_config_last_reload_success_timestamp_seconds") == 789
+    name = "inference_tls_certificate_expiry_timestamp_seconds"
+    assert [page.value(name, file=file) for file in ("ca", "cert")] == [123, 456]
+    assert page.value("process_start_time_seconds") > 0

@@ -1,0 +1,287 @@
+"""The endpoints: every path and verb, whole bodies, headers, and odd requests."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+
+from sidecar import web
+from sidecar.health.state import Health
+from sidecar.health.verdict import ENDPOINTS, Policy, Verdict
+from tests.health.folding import A, B, all_ok, fold, initial, saw
+
+LINES = "[+]server-live ok\n[+]server-ready ok\n[+]model:a ok\n[+]model:b:3 ok\n"
+
+
+@dataclass
+class Site:
+    """The web application over a health that the test chooses, at a moment that it chooses."""
+
+    health: Health
+    now: float = 0
+
+    async def request(self, path: str, method: str = "GET", **options) -> tuple[int, str]:
+        response, text = await self.whole(path, method, **options)
+        return response.status, text
+
+    async def whole(self, path: str, method: str = "GET", **options):
+        url = f"http://127.0.0.1:{self.port}{path}"
+        async with aiohttp.ClientSession() as session, session.request(method, url, **options) as r:
+            return r, await r.text()
+
+    def judge(self, rule):
+        def verdict(exclude=()) -> Verdict:
+            return rule(self.health, self.now, Policy(max_age=10), exclude)
+
+        return verdict
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    site = Site(all_ok(initial()))
+    registry = CollectorRegistry()
+    Gauge("inference_x", "An example.", registry=registry).set(1)
+    judges = {name: site.judge(rule) for name, rule in ENDPOINTS.items()}
+    listener = web.listen("127.0.0.1", 0)
+    site.port = listener.getsockname()[1]
+    runner = await web.serve(web.build_app(judges, lambda: {"a": 1}, registry), listener)
+    yield site
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/startupz", "/livez"])
+async def test_a_passing_answer_is_ok(site, path):
+    assert await site.request(path) == (200, "ok")
+
+
+@pytest.mark.parametrize("query", ["verbose", "verbose=", "verbose=1", "x=1&verbose"])
+async def test_verbose_prints_a_line_a_check_and_the_trailer(site, query):
+    assert await site.request(f"/readyz?{query}") == (200, f"{LINES}readyz check passed\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/healthz", "[+]server-live ok\nhealthz check passed\n"),
+        ("/startupz", f"{LINES}startupz check passed\n"),
+        ("/livez", "[+]poller ok\nlivez check passed\n"),
+    ],
+)
+async def test_each_endpoint_has_its_own_checks(site, path, body):
+    assert await site.request(f"{path}?verbose") == (200, body)
+
+
+@pytest.mark.parametrize("query", ["", "?verbose"])
+async def test_a_failing_answer_is_503_and_always_tells_why(site, query):
+    site.health = fold(site.health, saw(A, "model_not_found"), saw(B, "not_ready"))
+    assert await site.request(f"/readyz{query}") == (
+        503,
+        "[+]server-live ok\n"
+        "[+]server-ready ok\n"
+        "[-]model:a failed: model_not_found\n"
+        "[-]model:b:3 failed: not_ready\n"
+        "readyz check failed\n",
+    )
+
+
+async def test_before_the_first_answer_everything_but_livez_is_503(site):
+    site.health = initial()
+    statuses = {path: (await site.request(path))[0] for path in map("/{}".format, ENDPOINTS)}
+    assert statuses == {"/healthz": 503, "/readyz": 503, "/startupz": 503, "/livez": 200}
+
+
+async def test_old_answers_fail_readyz_and_livez_and_nothing_else(site):
+    site.now = 11
+    statuses = {path: (await site.request(path))[0] for path in map("/{}".format, ENDPOINTS)}
+    assert statuses == {"/healthz": 200, "/readyz": 503, "/startupz": 200, "/livez": 503}
+
+
+async def test_a_check_can_be_left_out(site):
+    site.health = fold(site.health, saw(A, "not_ready"))
+    assert await site.request("/readyz?exclude=model:a") == (200, "ok")
+    assert await site.request("/readyz?verbose&exclude=model:a&exclude=model:b:3") == (
+        200,
+        "[+]server-live ok\n"
+        "[+]server-ready ok\n"
+        "[+]model:a excluded: ok\n"
+        "[+]model:b:3 excluded: ok\n"
+        "readyz check passed\n",
+    )
+
+
+async def test_an_unknown_name_to_leave_out_gives_a_warning(site):
+    _, body = await site.request("/readyz?verbose&exclude=nope&exclude=a%0Ab&exclude=model:a")
+    assert body == (
+        "[+]server-live ok\n"
+        "[+]server-ready ok\n"
+        "[+]model:a excluded: ok\n"
+        "[+]model:b:3 ok\n"
+        'warn: some health checks cannot be excluded: no matches for "a\\nb", "nope"\n'
+        "readyz check passed\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["server-live", "model:b:3", "model%3Ab%3A3"])
+async def test_one_check_can_be_asked_for_alone(site, name):
+    site.health = fold(site.health, saw(A, "not_ready"))
+    assert await site.request(f"/readyz/{name}") == (200, "ok")
+
+
+async def test_one_failing_check_alone_tells_why(site):
+    site.health = fold(site.health, saw(A, "not_ready"))
+    assert await site.request("/readyz/model:a") == (
+        503,
+        "[-]model:a failed: not_ready\nreadyz check failed\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "path", ["/readyz/nope", "/nope", "/healthz/", "/healthz/x", "/HEALTHZ", "/readyz/"]
+)
+async def test_an_unknown_path_is_404(site, path):
+    assert await site.request(path) == (404, "404: Not Found")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/readyz/model:a", "/metrics", "/status"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_another_verb_is_405_and_is_told_which_are_allowed(site, path, method):
+    response, text = await site.whole(path, method)
+    assert (response.status, text) == (405, "405: Method Not Allowed")
+    assert response.headers["Allow"] == "GET,HEAD"
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz?verbose", "/readyz/model:a", "/metrics", "/status", "/nope"]
+)
+async def test_head_is_get_without_the_body(site, path):
+    get, text = await site.whole(path)
+    head, nothing = await site.whole(path, "HEAD")
+    assert (head.status, nothing) == (get.status, "")
+    assert head.headers["Content-Length"] == str(len(text.encode()))
+    assert head.headers["Content-Type"] == get.headers["Content-Type"]
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("/healthz", "text/plain; charset=utf-8"),
+        ("/readyz?verbose", "text/plain; charset=utf-8"),
+        ("/nope", "text/plain; charset=utf-8"),
+        ("/status", "application/json; charset=utf-8"),
+    ],
+)
+async def test_every_answer_says_what_it_is_and_is_not_to_be_kept(site, path, content_type):
+    response, _ = await site.whole(path)
+    names = ("Content-Type", "X-Content-Type-Options", "Cache-Control", "Server")
+    assert [response.headers[name] for name in names] == [
+        content_type,
+        "nosniff",
+        "no-store",
+        "inference-health-sidecar",
+    ]
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+async def test_the_status_is_json(site):
+    assert await site.request("/status") == (200, '{"a": 1}')
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "last_line"),
+    [
+        ("", "text/plain", "inference_x 1.0"),
+        ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text", "# EOF"),
+    ],
+)
+async def test_the_metrics_come_in_the_format_that_is_asked_for(
+    site, accept, content_type, last_line
+):
+    response, text = await site.whole("/metrics", headers={"Accept": accept})
+    assert response.headers["Content-Type"].startswith(content_type)
+    assert text.splitlines()[-1] == last_line
+    assert "inference_x 1.0" in text
+
+
+async def raw(port: int, request: bytes) -> bytes:
+    """What comes back for these bytes, until the server closes or says nothing more."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    with contextlib.suppress(ConnectionError):
+        await writer.drain()
+    try:
+        return await asyncio.wait_for(reader.read(), 2)
+    except TimeoutError:
+        return b""
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("request_line", "headers", "status"),
+    [
+        (b"GET /" + b"x" * 100_000 + b" HTTP/1.1", b"", b"400"),
+        (b"GET /healthz HTTP/1.1", b"X: " + b"x" * 100_000 + b"\r\n", b"400"),
+        (b"BREW /healthz HTTP/1.1", b"", b"400"),
+        (b"GET /healthz HTTP/9.9", b"", b"400"),
+        (b"nonsense", b"", b"400"),
+        (b"GET /readyz?exclude=%ff%00%zz&verbose HTTP/1.1", b"", b"200"),
+        (b"GET //healthz HTTP/1.1", b"", b"404"),
+        (b"GET /../etc/passwd HTTP/1.1", b"", b"404"),
+        (b"GET http://elsewhere/healthz HTTP/1.1", b"", b"200"),
+    ],
+)
+async def test_odd_requests_are_answered_and_the_next_one_too(site, request_line, headers, status):
+    message = request_line + b"\r\nHost: h\r\nConnection: close\r\n" + headers + b"\r\n"
+    reply = await raw(site.port, message)
+    assert reply[9:12] == status
+    assert await site.request("/healthz") == (200, "ok")
+
+
+async def test_a_thousand_idle_connections_and_half_requests_do_not_stop_the_kubelet(site):
+    beginnings = (b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: h\r\nX: ")
+    idle = [
+        await asyncio.open_connection("127.0.0.1", site.port) for _ in range(1000)
+    ]
+    for number, (_, writer) in enumerate(idle):
+        writer.write(beginnings[number % 3])
+    assert await site.request("/healthz") == (200, "ok")
+    for _, writer in idle:
+        writer.close()
+
+
+def test_all_interfaces_means_both_families():
+    with web.listen(None, 0) as listener:
+        port = listener.getsockname()[1]
+        for address in ("127.0.0.1", "::1") if socket.has_dualstack_ipv6() else ("127.0.0.1",):
+            socket.create_connection((address, port), timeout=5).close()
+
+
+def test_without_ipv6_it_is_ipv4_alone(monkeypatch):
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with web.listen(None, 0) as listener:
+        assert listener.family is socket.AF_INET
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with web.listen("127.0.0.1", 0) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("host", [None, "127.0.0.1"])
+def test_a_taken_port_is_named(taken, host):
+    where = host or "all interfaces"
+    with pytest.raises(web.CannotListen, match=f"{where}, port {taken}: Address already in use"):
+        web.listen(host, taken)
+
+
+def test_a_host_that_is_not_ours_is_named():
+    with pytest.raises(web.CannotListen, match=r"cannot listen on host\.invalid, port 0: "):
+        web.listen("host.invalid", 0)
