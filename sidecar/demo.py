@@ -56,7 +56,7 @@ class ToyServer:
         """Listens on the port of 127.0.0.1, 0 for a free one; `port` then tells which."""
         # Without this a second server could share a port that is taken.
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]" = {
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "ServerLive": self._handler(
                 "ServerLive",
                 messages.ServerLiveRequest,

@@ -1,6 +1,8 @@
 """The endpoints: what the kubelet, Prometheus and people ask, answered from memory."""
 
+import errno
 import json
+import os
 import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
@@ -39,7 +41,10 @@ def listen(host: str | None, port: int) -> socket.socket:
         return socket.create_server(("", port), backlog=BACKLOG)
     except OSError as error:
         where = f"{host or 'all interfaces'}, port {port}"
-        raise CannotListen(f"cannot listen on {where}: {error.strerror}") from error
+        # socket.create_server puts the address into the error's own text as well.
+        known = error.errno in errno.errorcode
+        reason = os.strerror(error.errno or 0) if known else error.strerror
+        raise CannotListen(f"cannot listen on {where}: {reason}") from error
 
 
 # A burst of new connections waits here while the loop is busy; the kernel caps it.

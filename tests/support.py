@@ -119,7 +119,9 @@ class Sidecar:
             response = self.get(path)
             return response if response.status == status else None
 
-        return wait_until(condition, within)
+        response = wait_until(condition, within)
+        assert response is not None
+        return response
 
     def wait_for_line(self, line: str, path: str = "/readyz?verbose", within: float = 15) -> None:
         """Until this line stands in the body."""
@@ -128,7 +130,9 @@ class Sidecar:
     def metric(self, series: str) -> float:
         """The value of one series of /metrics, named as it is printed there."""
         lines = self.get("/metrics").text.splitlines()
-        return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{series} "))
+        return next(
+            float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{series} ")
+        )
 
     def signal(self, signum: signal.Signals = signal.SIGTERM) -> None:
         """Sends it a signal."""
@@ -158,11 +162,14 @@ def running_sidecar(
     defaults |= {"--drain-seconds": "0", "--log-format": "json"}
     given = {arg.partition("=")[0] for arg in args}
     flags = [f"{name}={value}" for name, value in defaults.items() if name not in given]
-    with log.open("wb") as stream, _started(
-        [sys.executable, "-m", "sidecar", command, *flags, *args],
-        stream,
-        clean_environment(**variables),
-    ) as popen:
+    with (
+        log.open("wb") as stream,
+        _started(
+            [sys.executable, "-m", "sidecar", command, *flags, *args],
+            stream,
+            clean_environment(**variables),
+        ) as popen,
+    ):
         yield Sidecar(popen, log)
 
 

@@ -9,7 +9,7 @@ from sidecar.board import Board
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Rpc
 from sidecar.health.verdict import Policy, Verdict
 from sidecar.metrics import HealthCollector, PollCounter, register_process
-from tests.health.folding import A, B, CHECKS, initial, saw
+from tests.health.folding import CHECKS, A, B, initial, saw
 
 
 class Page:
@@ -65,8 +65,8 @@ def test_every_known_series_is_there_from_the_start(page):
         labels = {"rpc": check.rpc, **model(check)}
         assert page.value("inference_status_transitions_total", **labels) == 0
         assert page.value("inference_last_success_timestamp_seconds", **labels) == 0
-    reason = {"rpc": "ModelReady", "reason": "model_not_found"}
-    assert page.value("inference_poll_failures_total", **reason) == 0
+    missing = {"rpc": "ModelReady", "reason": "model_not_found"}
+    assert page.value("inference_poll_failures_total", **missing) == 0
 
 
 def test_gauges_follow_the_board(page):
@@ -133,7 +133,9 @@ def test_last_success_is_wall_clock_and_time_to_ready_is_not(page):
 
 
 def test_the_endpoints_verdicts_are_shown(page):
-    verdicts = {e: page.value("inference_health_passing", endpoint=e) for e in ("healthz", "readyz")}
+    verdicts = {
+        e: page.value("inference_health_passing", endpoint=e) for e in ("healthz", "readyz")
+    }
     assert verdicts == {"healthz": 1, "readyz": 0}
 
 

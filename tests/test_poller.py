@@ -9,7 +9,7 @@ import pytest
 from sidecar.board import Board
 from sidecar.health.checks import SERVER_LIVE, Answer, Check, Observation, Rpc
 from sidecar.poller import Poller, Schedule
-from tests.health.folding import A, B, CHECKS, initial
+from tests.health.folding import CHECKS, A, B, initial
 
 STEADY = Schedule(period=5, recovery_period=1, jitter=0, concurrency=8)
 
@@ -40,7 +40,7 @@ class World:
             wait_lost=self.wait_lost,
             clock=lambda: self.now,
             sleep=self.sleep,
-            uniform=lambda low, high: self.chance(low, high),
+            uniform=self.chance,
         )
 
     async def ask(self, check: Check) -> Observation:
@@ -125,7 +125,9 @@ async def test_a_silent_server_is_not_asked_about_its_models(answer):
     assert world.board.health.checks[A].answer == answer
 
 
-@pytest.mark.parametrize("answer", ["not_ready", "denied", "unimplemented", "shutting_down", "error"])
+@pytest.mark.parametrize(
+    "answer", ["not_ready", "denied", "unimplemented", "shutting_down", "error"]
+)
 async def test_a_server_that_speaks_is_asked_about_its_models_whatever_it_says(answer):
     world = await World(rounds=1, answers={SERVER_LIVE: answer}).run()
     assert [check for _, check in world.asked] == list(CHECKS)

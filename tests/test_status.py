@@ -60,6 +60,6 @@ def test_the_document_tells_everything_in_plain_values():
 
 def test_what_was_never_heard_is_null():
     checks = document(initial(A), {}, Policy(max_age=10), now=1, about={})["checks"]
-    assert [
-        (c["status"], c["reason"], c["answer"], c["answer_age_seconds"]) for c in checks
-    ] == [("UNKNOWN", None, None, None)] * 2
+    assert [(c["status"], c["reason"], c["answer"], c["answer_age_seconds"]) for c in checks] == [
+        ("UNKNOWN", None, None, None)
+    ] * 2

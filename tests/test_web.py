@@ -24,6 +24,7 @@ class Site:
 
     health: Health
     now: float = 0
+    port: int = 0
 
     async def request(self, path: str, method: str = "GET", **options) -> tuple[int, str]:
         response, text = await self.whole(path, method, **options)
@@ -36,7 +37,8 @@ class Site:
 
     def judge(self, rule):
         def verdict(exclude=()) -> Verdict:
-            return rule(self.health, self.now, Policy(max_age=10), exclude)
+            given: Verdict = rule(self.health, self.now, Policy(max_age=10), exclude)
+            return given
 
         return verdict
 
@@ -246,9 +248,7 @@ async def test_odd_requests_are_answered_and_the_next_one_too(site, request_line
 
 async def test_a_thousand_idle_connections_and_half_requests_do_not_stop_the_kubelet(site):
     beginnings = (b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: h\r\nX: ")
-    idle = [
-        await asyncio.open_connection("127.0.0.1", site.port) for _ in range(1000)
-    ]
+    idle = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(1000)]
     for number, (_, writer) in enumerate(idle):
         writer.write(beginnings[number % 3])
     assert await site.request("/healthz") == (200, "ok")

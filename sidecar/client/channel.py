@@ -66,7 +66,9 @@ def parse_url(url: str, *, tls: bool = False) -> Target:
 def _decide(url: str, scheme: str, *, tls: bool) -> bool:
     """Whether TLS is spoken, by the scheme and by what the caller asked for."""
     if scheme not in SCHEMES:
-        raise InvalidInput(f"url {url!r}: unknown scheme {scheme!r}; allowed is {ALLOWED}")
+        raise InvalidInput(
+            f"url {url!r}: unknown scheme {scheme!r}, known are {', '.join(SCHEMES)}"
+        )
     decided = SCHEMES[scheme]
     if decided is None:
         return tls
@@ -78,10 +80,7 @@ def _decide(url: str, scheme: str, *, tls: bool) -> bool:
 def _host_port(url: str, text: str, *, tls: bool) -> tuple[str, str]:
     match = _HOST_PORT.fullmatch(text)
     if not match:
-        raise InvalidInput(
-            f"url {url!r} is not host:port (no path, no user, IPv6 in brackets);"
-            f" allowed is {ALLOWED}"
-        )
+        raise InvalidInput(f"url {url!r} is not host:port (no path, no user, IPv6 in brackets)")
     host = match["host"]
     if host.startswith("["):
         _check_ipv6(url, host[1:-1])

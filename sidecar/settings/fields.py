@@ -21,7 +21,6 @@ from sidecar.client.metadata import to_metadata
 from sidecar.health.checks import Check, Rpc
 from sidecar.health.verdict import Quorum
 
-
 PERCENT = range(1, 101)
 
 
@@ -160,8 +159,12 @@ Models = Annotated[
     ),
 ]
 Number = BeforeValidator(_number)
-Seconds = Annotated[float, Number, Field(gt=0, allow_inf_nan=False), Allowed("seconds, more than 0")]
-SecondsOrZero = Annotated[float, Number, Field(ge=0, allow_inf_nan=False), Allowed("seconds, 0 or more")]
+Seconds = Annotated[
+    float, Number, Field(gt=0, allow_inf_nan=False), Allowed("seconds, more than 0")
+]
+SecondsOrZero = Annotated[
+    float, Number, Field(ge=0, allow_inf_nan=False), Allowed("seconds, 0 or more")
+]
 Share = Annotated[float, Number, Field(ge=0, le=1), Allowed("a share from 0 to 1")]
 Count = Annotated[int, Number, Field(ge=1), Allowed("a whole number from 1")]
 YesNo = Annotated[bool, Allowed("true or false")]
@@ -180,7 +183,6 @@ HeaderMap = Annotated[
     Allowed("name=value, separated by commas, or a mapping; names in lower case", secret=True),
 ]
 Port = Annotated[
-    int,
-    Number, Field(ge=0, le=65535), Allowed("a port from 1 to 65535, or 0 for any free one")
+    int, Number, Field(ge=0, le=65535), Allowed("a port from 1 to 65535, or 0 for any free one")
 ]
 Lower = BeforeValidator(_lower)

@@ -10,9 +10,17 @@ from hypothesis import strategies as st
 from sidecar.health.checks import SERVER_LIVE, Answer, Observation
 from sidecar.health.state import Health, Thresholds
 from sidecar.health.verdict import Policy, liveness, progress, readiness
-from tests.health.folding import A, CHECKS
+from tests.health.folding import CHECKS, A
 
-DECISIVE = "not_ready model_not_found unreachable shutting_down tls denied unimplemented".split()
+DECISIVE = [
+    "not_ready",
+    "model_not_found",
+    "unreachable",
+    "shutting_down",
+    "tls",
+    "denied",
+    "unimplemented",
+]
 DOUBTFUL_READINESS = ["timeout", "error"]
 DOUBTFUL_LIVENESS = ["not_ready", "unreachable", "timeout", "error"]
 SILENT = ["unreachable", "timeout", "tls"]
@@ -60,15 +68,11 @@ def test_statuses_are_those_of_the_naive_model(polls, for_liveness, for_readines
         check: naive(history, for_readiness, DECISIVE, DOUBTFUL_READINESS)
         for check, history in histories.items()
     }
-    assert health.live.status == naive(
-        histories[SERVER_LIVE], for_liveness, [], DOUBTFUL_LIVENESS
-    )
+    assert health.live.status == naive(histories[SERVER_LIVE], for_liveness, [], DOUBTFUL_LIVENESS)
 
 
 @given(st.lists(seen, max_size=30), thresholds, thresholds)
-def test_a_transition_is_reported_exactly_when_a_status_differs(
-    polls, for_liveness, for_readiness
-):
+def test_a_transition_is_reported_exactly_when_a_status_differs(polls, for_liveness, for_readiness):
     health = Health.initial(CHECKS, 0, for_liveness, for_readiness)
     now = 0.0
     for check, answer, gap in polls:

@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer
 from sidecar.health.state import EFFECTS, CheckState, Effect, Health, Probe, Status, Transition
-from tests.health.folding import A, B, CHECKS, all_ok, fold, fold_all, initial, saw
+from tests.health.folding import CHECKS, A, B, all_ok, fold, fold_all, initial, saw
 
 UNKNOWN, SERVING, NOT_SERVING = Status.UNKNOWN, Status.SERVING, Status.NOT_SERVING
 
@@ -77,9 +77,7 @@ def test_a_row_of_doubtful_answers_is_ended_by_an_answer_of_someone_alive():
 
 def test_different_doubtful_answers_make_one_row():
     health = all_ok(initial())
-    health = fold(
-        health, *(saw(SERVER_LIVE, a) for a in ("timeout", "unreachable", "error"))
-    )
+    health = fold(health, *(saw(SERVER_LIVE, a) for a in ("timeout", "unreachable", "error")))
     assert health.live.status == NOT_SERVING
 
 

@@ -14,7 +14,7 @@ from sidecar.health.verdict import (
     readiness,
     startup,
 )
-from tests.health.folding import A, B, CHECKS, all_ok, fold, initial, saw
+from tests.health.folding import CHECKS, A, B, all_ok, fold, initial, saw
 
 POLICY = Policy(max_age=10)
 
@@ -105,7 +105,9 @@ def test_startup_waits_for_what_readiness_needs():
 def test_a_drain_fails_readiness_and_nothing_else():
     health = all_ok(initial()).drain()
     assert readiness(health, 0, POLICY).findings[0] == Finding("drain", False, "shutting_down")
-    assert [rule(health, 0, POLICY).passing for rule in (readiness, liveness, startup, progress)] == [
+    assert [
+        rule(health, 0, POLICY).passing for rule in (readiness, liveness, startup, progress)
+    ] == [
         False,
         True,
         True,

@@ -16,7 +16,9 @@ def test_the_service_has_the_protocols_name_and_calls():
         for method in DESCRIPTOR.services_by_name["GRPCInferenceService"].methods
     }
     assert SERVICE == "inference.GRPCInferenceService"
-    names = "ServerLive ServerReady ModelReady ServerMetadata ModelMetadata RepositoryIndex ModelInfer"
+    names = (
+        "ServerLive ServerReady ModelReady ServerMetadata ModelMetadata RepositoryIndex ModelInfer"
+    )
     assert methods == {name: (f"{name}Request", f"{name}Response") for name in names.split()}
 
 
@@ -25,7 +27,9 @@ def test_a_question_about_a_model_is_these_bytes():
     assert request.SerializeToString() == b"\x0a\x04bert\x12\x013"
 
 
-@pytest.mark.parametrize(("raw", "ready"), [(b"\x08\x01", True), (b"\x08\x00", False), (b"", False)])
+@pytest.mark.parametrize(
+    ("raw", "ready"), [(b"\x08\x01", True), (b"\x08\x00", False), (b"", False)]
+)
 def test_a_reply_is_read_from_bytes(raw, ready):
     assert messages.ModelReadyResponse.FromString(raw).ready is ready
 

@@ -106,9 +106,7 @@ def test_models_can_be_written_in_short_or_as_json(text, expected):
 
 
 def test_models_can_be_written_in_yaml(file):
-    path = file(
-        "models:\n  - resnet50\n  - bert:3\n  - {name: gpt, version: 2, required: false}\n"
-    )
+    path = file("models:\n  - resnet50\n  - bert:3\n  - {name: gpt, version: 2, required: false}\n")
     settings = load({}, path)
     assert settings.checks == models(("resnet50", ""), ("bert", "3"), ("gpt", "2"))
     assert settings.policy.optional == {Check(Rpc.MODEL_READY, "gpt", "2")}
