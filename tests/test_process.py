@@ -146,8 +146,8 @@ def test_settings_come_from_the_environment_and_a_file_too(toy, log, tmp_path):
     file.write_text("models: [a, {name: gone, required: false}]\n")
     variables = {"SIDECAR_SERVER_URL": toy.url, "SIDECAR_CONFIG": str(file)}
     with running_sidecar(log, SIDECAR_MISSPELT="1", **variables) as sidecar:
-        body = sidecar.wait_for("/readyz?verbose", 200).text
-        assert "[-]model:gone failed: model_not_found\n" in body
+        sidecar.wait_for("/readyz", 200)
+        sidecar.wait_for_line("[-]model:gone failed: model_not_found")
         assert sidecar.records("SIDECAR_MISSPELT is set, but there is no such setting")
 
 

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 
+import grpc
+import grpc.aio
+
 from sidecar.client.errors import InvalidInput
 
-# grpc.aio.Metadata is a sequence of pairs when iterated, so it needs no case of its own.
-Headers = Mapping[str, str | bytes] | Sequence[tuple[str, str | bytes]]
+Headers = Mapping[str, str | bytes] | Sequence[tuple[str, str | bytes]] | grpc.aio.Metadata
 
 # gRPC's wire format: names are lower-case, text values printable ASCII, and
 # `-bin` values any bytes. gRPC itself answers a breach with an internal error.
@@ -18,13 +20,16 @@ def to_metadata(headers: Headers | None) -> tuple[tuple[str, str | bytes], ...]:
     """The headers as gRPC takes them, or InvalidInput that names the header (never its value)."""
     if headers is None:
         return ()
+    # Older grpc.aio.Metadata is a Mapping, but one that lists its pairs when iterated.
+    if isinstance(headers, Mapping) and not isinstance(headers, grpc.aio.Metadata):
+        headers = tuple(headers.items())
     try:
-        pairs = headers.items() if isinstance(headers, Mapping) else [(n, v) for n, v in headers]
+        pairs = tuple((name, value) for name, value in headers)
     except (TypeError, ValueError):
         raise InvalidInput("headers are (name, value) pairs or a mapping") from None
     for name, value in pairs:
         _check(name, value)
-    return tuple(pairs)
+    return pairs
 
 
 def _check(name: object, value: object) -> None:

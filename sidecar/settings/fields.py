@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    WithJsonSchema,
     field_validator,
 )
 from pydantic_settings import NoDecode
@@ -142,6 +143,14 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+STRING = {"type": "string"}
+
+
+def _written(*forms: dict[str, Any]) -> WithJsonSchema:
+    """The JSON Schema of a setting that may be written in several forms."""
+    return WithJsonSchema({"anyOf": list(forms)})
+
+
 Url = Annotated[str, Allowed(URL_ALLOWED)]
 Service = Annotated[
     str,
@@ -151,8 +160,9 @@ Service = Annotated[
 Models = Annotated[
     tuple[Model, ...],
     NoDecode,
-    BeforeValidator(_models, json_schema_input_type=str | list[str | Model]),
+    BeforeValidator(_models),
     AfterValidator(_distinct),
+    _written(STRING, {"type": "array", "items": {"anyOf": [STRING, Model.model_json_schema()]}}),
     Allowed(
         "name or name:version, separated by commas; or a list of such names or of"
         " {name, version, required}"
@@ -170,7 +180,8 @@ Count = Annotated[int, Number, Field(ge=1), Allowed("a whole number from 1")]
 YesNo = Annotated[bool, Allowed("true or false")]
 QuorumText = Annotated[
     str,
-    BeforeValidator(_quorum, json_schema_input_type=str | int),
+    BeforeValidator(_quorum),
+    _written(STRING, {"type": "integer"}),
     Allowed("all, any, a count of required models (2) or a share of them (50%)"),
 ]
 File = Annotated[Path, AfterValidator(_readable), Allowed("the path of a file that can be read")]
@@ -178,8 +189,9 @@ Text = Annotated[str, Field(min_length=1), AfterValidator(_printable), Allowed("
 HeaderMap = Annotated[
     dict[str, str],
     NoDecode,
-    BeforeValidator(_headers, json_schema_input_type=str | dict[str, str]),
+    BeforeValidator(_headers),
     AfterValidator(_sendable),
+    _written(STRING, {"type": "object", "additionalProperties": STRING}),
     Allowed("name=value, separated by commas, or a mapping; names in lower case", secret=True),
 ]
 Port = Annotated[

@@ -68,7 +68,7 @@ BAD = [
     ),
     ("models", "a\tb", f"0.name: has a control character; {MODELS}"),
     ("period_seconds", "soon", f"{NUMBER}; {SECONDS}"),
-    ("period_seconds", "nan", f"input should be greater than 0; {SECONDS}"),
+    ("period_seconds", "-1", f"input should be greater than 0; {SECONDS}"),
     ("recovery_period_seconds", "0", f"input should be greater than 0; {SECONDS}"),
     ("timeout_seconds", "5", f"not shorter than period_seconds, 5; {SECONDS}"),
     ("timeout_seconds", "inf", f"input should be a finite number; {SECONDS}"),
