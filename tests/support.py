@@ -151,7 +151,11 @@ def clean_environment(**variables: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running_sidecar(
-    log: Path, *args: str, command: str = "run", **variables: str
+    log: Path,
+    *args: str,
+    command: str = "run",
+    program: Sequence[str] = (sys.executable, "-m", "sidecar"),
+    **variables: str,
 ) -> Iterator[Sidecar]:
     """Starts `sidecar run` on a free port, waits until it listens, and ends it in the end.
 
@@ -165,7 +169,7 @@ def running_sidecar(
     with (
         log.open("wb") as stream,
         _started(
-            [sys.executable, "-m", "sidecar", command, *flags, *args],
+            [*program, command, *flags, *args],
             stream,
             clean_environment(**variables),
         ) as popen,

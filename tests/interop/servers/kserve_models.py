@@ -1,0 +1,37 @@
+"""KServe's ModelServer over a folder of models; run by that server's own interpreter."""
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+from kserve import Model, ModelServer  # type: ignore[import-not-found]
+
+
+class FolderModel(Model):  # type: ignore[misc]
+    """A model that loads until its folder has `loaded`, and is unready while it has `unready`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder.name)
+        self._folder = folder
+
+    def load(self) -> bool:
+        """True, in the end."""
+        while not (self._folder / "loaded").exists():
+            time.sleep(0.02)
+        self.ready = True
+        return True
+
+    async def healthy(self) -> bool:
+        """The answer to ModelReady."""
+        return self.ready and not (self._folder / "unready").exists()
+
+
+if __name__ == "__main__":
+    server = ModelServer()  # takes its ports from the command line
+    for folder in Path(sys.argv[1]).iterdir():
+        model = FolderModel(folder)
+        # start() refuses a model that is not ready, registering does not.
+        server.register_model(model)
+        threading.Thread(target=model.load, daemon=True).start()
+    server.start([])

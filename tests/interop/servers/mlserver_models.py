@@ -1,0 +1,31 @@
+"""A model for MLServer, which imports it by the name in each model-settings.json."""
+
+import asyncio
+from pathlib import Path
+
+from mlserver import MLModel, ModelSettings  # type: ignore[import-not-found]
+
+
+class FolderModel(MLModel):  # type: ignore[misc]
+    """A model that loads until its folder has `loaded`, and is unready while it has `unready`."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        self._folder = Path(settings.parameters.uri)
+        super().__init__(settings)
+
+    async def load(self) -> bool:
+        """True, in the end."""
+        # The event is another process's.
+        while not (self._folder / "loaded").exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        return True
+
+    @property
+    def ready(self) -> bool:
+        """The answer to ModelReady."""
+        return self._loaded and not (self._folder / "unready").exists()
+
+    @ready.setter
+    def ready(self, loaded: bool) -> None:
+        # MLServer sets this to what load() has returned.
+        self._loaded = loaded

@@ -1,0 +1,111 @@
+"""A real Prometheus scrapes the sidecar as its own process; promtool reads its page."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.support import Sidecar, free_port, http_get, require_program, running_sidecar, wait_until
+from tests.toy import ToyProcess
+
+MODEL_READY = 'inference_model_ready{model="bert"}'
+
+
+@pytest.fixture
+def server() -> Iterator[ToyProcess]:
+    """A toy server with one ready model."""
+    with ToyProcess(models={"bert": True}) as server:
+        yield server
+
+
+@pytest.fixture
+def sidecar(server: ToyProcess, tmp_path: Path) -> Iterator[Sidecar]:
+    """A sidecar that polls the toy server and has found it ready."""
+    flags = (f"--server-url={server.url}", "--models=bert,missing:2")
+    with running_sidecar(tmp_path / "sidecar.log", *flags) as sidecar:
+        sidecar.wait_for_line("[+]model:bert ok")
+        yield sidecar
+
+
+@pytest.fixture
+def ask(sidecar: Sidecar, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Asks a Prometheus that scrapes the sidecar; gives the `data` of its API's answer."""
+    port = free_port()
+    target = {"targets": [f"127.0.0.1:{sidecar.port}"]}
+    config = {
+        "global": {"scrape_interval": "200ms"},
+        "scrape_configs": [{"job_name": "sidecar", "static_configs": [target]}],
+    }
+    # JSON is YAML.
+    (tmp_path / "prometheus.yml").write_text(json.dumps(config))
+    command = [
+        require_program("prometheus"),
+        f"--config.file={tmp_path / 'prometheus.yml'}",
+        f"--storage.tsdb.path={tmp_path / 'prometheus'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+
+    def ask(path: str, **query: str) -> Any:
+        response = http_get(port, f"/api/v1/{path}?{urlencode(query)}")
+        assert response.status == 200, response.text
+        return response.json()["data"]
+
+    def is_up() -> bool:
+        try:
+            return http_get(port, "/-/ready").status == 200
+        except ConnectionRefusedError:
+            return False
+
+    log = tmp_path / "prometheus.log"
+    with log.open("wb") as stream, subprocess.Popen(command, stderr=stream) as prometheus:
+        try:
+            wait_until(lambda: is_up() or prometheus.poll() is not None, within=20)
+            assert prometheus.poll() is None, log.read_text()
+            yield ask
+        finally:
+            prometheus.kill()
+
+
+def wait_for_value(ask: Callable[..., Any], query: str, value: str) -> None:
+    """Until the query's only series has this value."""
+    wait_until(lambda: [s["value"][1] for s in ask("query", query=query)["result"]] == [value])
+
+
+def test_prometheus_sees_a_model_become_unready_and_ready_again(server, ask):
+    wait_for_value(ask, MODEL_READY, "1")
+    server.tell(models={"bert": False})
+    wait_for_value(ask, MODEL_READY, "0")
+    server.tell(models={"bert": True})
+    wait_for_value(ask, MODEL_READY, "1")
+    wait_for_value(ask, 'inference_model_ready{model="missing",version="2"}', "0")
+    wait_for_value(ask, 'inference_health_passing{endpoint="healthz"}', "1")
+
+
+def test_prometheus_finds_no_fault_with_the_page_and_reads_it_as_openmetrics(ask):
+    wait_for_value(ask, "up", "1")
+    (target,) = ask("targets")["activeTargets"]
+    assert (target["health"], target["lastError"]) == ("up", "")
+    # Only OpenMetrics has this type, and names a counter without its suffix.
+    assert ask("metadata", metric="inference_sidecar_build")["inference_sidecar_build"] == [
+        {"type": "info", "help": "Versions of the sidecar.", "unit": ""}
+    ]
+    wait_for_value(ask, "count(inference_polls_total)", "3")
+
+
+def test_promtool_has_nothing_to_say_about_the_text_page(sidecar):
+    promtool = require_program("promtool")
+    page = sidecar.get("/metrics")
+    assert page.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    done = subprocess.run(
+        [promtool, "check", "metrics"],
+        input=page.text,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "")

@@ -1,0 +1,103 @@
+"""What the README says is what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from sidecar.health.checks import Answer
+from sidecar.health.verdict import ENDPOINTS, Policy
+from sidecar.metrics import HealthCollector, PollCounter, register_process
+from sidecar.settings import Settings
+from tests.health.folding import initial
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The rows of the tables under a heading, each a list of cells."""
+    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def test_every_setting_is_in_the_table_with_its_default_and_in_its_order():
+    named = {None: "none", (): "none", True: "true"}
+    special = {
+        "max_age_seconds": "3 periods + timeout",
+        "http_host": "all interfaces, both families",
+        "headers": "none",
+    }
+    expected = [
+        [
+            f"`{name}`",
+            special.get(name)
+            or (
+                named[field.default]
+                if isinstance(field.default, bool | tuple | None)
+                else f"`{field.default}`"
+                if isinstance(field.default, str)
+                else f"{field.default}"
+            ),
+        ]
+        for name, field in Settings.model_fields.items()
+    ]
+    assert [row[:2] for row in rows("Settings") if len(row) == 3 and "sidecar" not in row[0]] == (
+        expected
+    )
+
+
+def test_every_metric_is_in_the_table_with_its_type_and_labels():
+    registry = CollectorRegistry()
+    counter = PollCounter(registry, lambda: 0)
+    collector = HealthCollector(initial, counter, Policy(max_age=1), {}, lambda: 0)
+    registry.register(collector)
+    register_process(registry, versions={}, certificates={"ca": 0}, loaded_at=0)
+    families = {family.name: family for family in registry.collect()}
+    suffix = {"counter": "_total", "info": "_info"}
+    expected = {
+        name + suffix.get(family.type, ""): family.type
+        for name, family in families.items()
+        if name.startswith("inference_")
+    }
+    assert {row[0].strip("`"): row[1] for row in rows("Metrics")} == expected
+
+
+def test_the_answers_and_the_endpoints_are_in_their_tables():
+    assert [row[0].strip("`") for row in rows("How it decides")] == list(Answer)
+    assert [row[0].strip("`/") for row in rows("Endpoints")] == [*ENDPOINTS, "metrics", "status"]
+
+
+@pytest.fixture
+def pod():
+    return yaml.safe_load((ROOT / "deploy" / "pod.yaml").read_text())
+
+
+def test_the_pod_in_the_readme_is_the_one_in_deploy(pod):
+    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert yaml.safe_load(block) == pod
+
+
+def test_the_pod_uses_paths_ports_and_variables_that_exist(pod):
+    (sidecar,) = pod["spec"]["initContainers"]
+    (server,) = pod["spec"]["containers"]
+    port = Settings.model_fields["http_port"].default
+    assert [p["containerPort"] for p in sidecar["ports"]] == [port]
+    known = {f"SIDECAR_{name.upper()}" for name in Settings.model_fields}
+    assert {variable["name"] for variable in sidecar["env"]} <= known
+    probes = {
+        (container["name"], kind): (probe["httpGet"]["path"], probe["httpGet"]["port"])
+        for container in (sidecar, server)
+        for kind, probe in container.items()
+        if kind.endswith("Probe")
+    }
+    assert probes == {
+        ("health", "startupProbe"): ("/livez", "health"),
+        ("health", "livenessProbe"): ("/livez", "health"),
+        ("health", "readinessProbe"): ("/readyz", "health"),
+        ("server", "startupProbe"): ("/startupz", port),
+        ("server", "livenessProbe"): ("/healthz", port),
+    }
