@@ -206,7 +206,7 @@ async def test_a_proxy_in_the_environment_is_not_asked(monkeypatch):
         assert (await ask(server.port, SERVER_LIVE)).answer == "ok"
 
 
-async def ask_tls(pki, *, url: str, server_credentials=None, ca=None, **options) -> str:
+async def ask_tls(*, url: str, server_credentials=None, ca=None, **options) -> str:
     """The word for ServerLive, asked of a server that speaks TLS, or not, by a client that does."""
     server = ToyServer()
     await server.start(creds=server_credentials)
@@ -224,36 +224,36 @@ async def ask_tls(pki, *, url: str, server_credentials=None, ca=None, **options)
 async def test_tls_that_fits_is_ok(pki):
     creds = pki.server_credentials()
     url = "grpcs://localhost:{port}"
-    assert await ask_tls(pki, url=url, server_credentials=creds, ca=pki.ca) == "ok"
+    assert await ask_tls(url=url, server_credentials=creds, ca=pki.ca) == "ok"
 
 
 async def test_an_authority_that_is_not_trusted_is_tls(pki, other_pki):
     creds = pki.server_credentials()
     url = "grpcs://localhost:{port}"
-    assert await ask_tls(pki, url=url, server_credentials=creds, ca=other_pki.ca) == "tls"
+    assert await ask_tls(url=url, server_credentials=creds, ca=other_pki.ca) == "tls"
 
 
 async def test_a_certificate_for_another_name_is_tls(pki):
     creds = pki.server_credentials()
     url = "grpcs://127.0.0.2:{port}"
-    assert await ask_tls(pki, url=url, server_credentials=creds, ca=pki.ca) in (
+    assert await ask_tls(url=url, server_credentials=creds, ca=pki.ca) in (
         "tls",
         "unreachable",  # where nothing but 127.0.0.1 is loopback
     )
 
 
 async def test_tls_spoken_to_a_plaintext_port_is_tls(pki):
-    assert await ask_tls(pki, url="grpcs://localhost:{port}", ca=pki.ca) == "tls"
+    assert await ask_tls(url="grpcs://localhost:{port}", ca=pki.ca) == "tls"
 
 
 async def test_plaintext_spoken_to_a_tls_port_is_unreachable(pki):
     """All that can be seen is that the server closes the connection."""
     creds = pki.server_credentials()
-    assert await ask_tls(pki, url="localhost:{port}", server_credentials=creds) == "unreachable"
+    assert await ask_tls(url="localhost:{port}", server_credentials=creds) == "unreachable"
 
 
 async def test_a_missing_client_certificate_ends_in_a_word(pki):
     creds = pki.server_credentials(mutual=True)
     url = "grpcs://localhost:{port}"
-    word = await ask_tls(pki, url=url, server_credentials=creds, ca=pki.ca)
+    word = await ask_tls(url=url, server_credentials=creds, ca=pki.ca)
     assert word in ("unreachable", "tls")
