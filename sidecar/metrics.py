@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from sidecar.health.checks import SERVER_READY, Answer, Check, Observation, Rpc
 from sidecar.health.state import CheckState, Health, Probe, Status, Transition
-from sidecar.health.verdict import Policy, Verdict, is_stale
+from sidecar.health.verdict import Judge, Policy, is_stale
 
 # A loopback answer takes about a millisecond, and the default deadline is 2 s.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -76,7 +76,7 @@ class HealthCollector(Collector):
     """The collector: one pass over the health at each scrape, so that no gauge can drift.
 
     health:    gives the health of this moment.
-    verdicts:  what each endpoint says, by the endpoint's name.
+    judges:    what each endpoint says, by the endpoint's name.
     clock:     monotonic seconds.
     """
 
@@ -85,13 +85,13 @@ class HealthCollector(Collector):
         health: Callable[[], Health],
         counter: PollCounter,
         policy: Policy,
-        verdicts: Mapping[str, Callable[[], Verdict]],
+        judges: Mapping[str, Judge],
         clock: Callable[[], float],
     ) -> None:
         self._health = health
         self._counter = counter
         self._policy = policy
-        self._verdicts = verdicts
+        self._judges = judges
         self._clock = clock
 
     def describe(self) -> Iterator[Family]:
@@ -114,8 +114,8 @@ class HealthCollector(Collector):
                 time_to_ready.add_metric(labels, took)
             changes.add_metric((check.rpc, *labels), self._counter.transitions[check])
             success.add_metric((check.rpc, *labels), self._counter.last_success.get(check, 0))
-        for endpoint, verdict in self._verdicts.items():
-            passing.add_metric((endpoint,), verdict().passing)
+        for endpoint, judge in self._judges.items():
+            passing.add_metric((endpoint,), judge(()).passing)
         yield from families
 
     def _is_ready(self, state: CheckState, now: float) -> bool:
@@ -166,6 +166,8 @@ def register_process(
     `certificates` gives the Unix time at which each TLS file expires,
     `loaded_at` the Unix time at which the settings were loaded.
     """
+    # Otherwise a `_created` gauge would stand beside each counter and histogram.
+    prom.disable_created_metrics()  # type: ignore[no-untyped-call]
     prom.Info("inference_sidecar_build", "Versions of the sidecar.", registry=registry).info(
         dict(versions)
     )

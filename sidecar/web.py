@@ -11,9 +11,8 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
-from sidecar.health.verdict import Finding, Verdict
+from sidecar.health.verdict import Finding, Judge, Verdict
 
-Judge = Callable[[Collection[str]], Verdict]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HEADERS = {

@@ -22,13 +22,13 @@ class Page:
         self.counter = PollCounter(self.registry, lambda: self.wall)
         self.board = Board(initial(), [self.counter])
         passing = {"healthz": True, "readyz": False}
-        verdicts = {name: (lambda p=p: Verdict(p, ())) for name, p in passing.items()}
+        judges = {name: (lambda _, p=p: Verdict(p, ())) for name, p in passing.items()}
         self.registry.register(
             HealthCollector(
                 lambda: self.board.health,
                 self.counter,
                 Policy(max_age=10),
-                verdicts,
+                judges,
                 lambda: self.now,
             )
         )
@@ -164,3 +164,5 @@ def test_what_is_known_of_the_process_is_shown(page):
     name = "inference_tls_certificate_expiry_timestamp_seconds"
     assert [page.value(name, file=file) for file in ("ca", "cert")] == [123, 456]
     assert page.value("process_start_time_seconds") > 0
+    samples = [sample.name for family in page.registry.collect() for sample in family.samples]
+    assert [name for name in samples if name.endswith("_created")] == []

@@ -1,7 +1,7 @@
 """What Kubernetes is told: a health, a moment and a policy in, a verdict out."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -142,6 +142,9 @@ class Rule(Protocol):
         """The verdict on a health at a monotonic time, some checks left out by name."""
         ...
 
+
+# A rule applied to the health, moment and policy of whoever hands it out.
+Judge = Callable[[Collection[str]], Verdict]
 
 ENDPOINTS: Mapping[str, Rule] = {
     "healthz": liveness,
