@@ -4,8 +4,10 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -59,7 +61,7 @@ def load(flags: Mapping[str, str], config: str | None = None) -> Settings:
     try:
         settings = Sourced(**given)
     except ValidationError as errors:
-        lines += _explain(errors, flags, file, path)
+        lines += _explain(errors, _Given(flags, file, path))
     if lines:
         raise BadSettings(lines)
     return settings
@@ -97,9 +99,30 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _explain(
-    errors: ValidationError, flags: Mapping[str, str], file: Mapping[str, Any], path: str | None
-) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What was given where, to be repeated in errors."""
+
+    flags: Mapping[str, str]
+    file: Mapping[str, Any]
+    path: str | None
+
+    def of(self, name: str) -> str:
+        """The value of a setting that is in force, and its source."""
+        variable = PREFIX + name.upper()
+        if name in self.flags:
+            value, source = self.flags[name], "--" + name.replace("_", "-")
+        elif os.environ.get(variable):
+            value, source = os.environ[variable], variable
+        elif name in self.file:
+            value, source = self.file[name], str(self.path)
+        else:
+            return f"default {Settings.model_fields[name].default!r}"
+        shown = "a value that is not shown" if _allowed(name).secret else repr(value)
+        return f"given {shown} by {source}"
+
+
+def _explain(errors: ValidationError, given: _Given) -> list[str]:
     """One line a bad setting: its name, what was given and where, why not, and what is allowed."""
     reasons: dict[str, list[str]] = {}
     for error in errors.errors():
@@ -109,46 +132,18 @@ def _explain(
         where = f"{'.'.join(inner)}: " if inner else ""
         reasons.setdefault(name, []).append(where + reason)
     return [
-        f"{name}: {_given(name, flags, file, path)}: {', '.join(why)}; {_allowed(name)}"
+        f"{name}: {given.of(name)}: {', '.join(why)}; allowed: {_allowed(name).text}"
         if name in Settings.model_fields
         else f"{name}: there is no such setting{_suggestion(name)}"
         for name, why in reasons.items()
     ]
 
 
-def _given(name: str, flags: Mapping[str, str], file: Mapping[str, Any], path: str | None) -> str:
-    variable = PREFIX + name.upper()
-    if name in flags:
-        value, source = flags[name], "--" + name.replace("_", "-")
-    elif os.environ.get(variable):
-        value, source = os.environ[variable], variable
-    elif name in file:
-        value, source = file[name], str(path)
-    else:
-        return f"default {Settings.model_fields[name].default!r}"
-    return f"given {MASKED if _of(name).secret else repr(value)} by {source}"
-
-
-MASKED = "a value that is not shown"
-
-
-def _allowed(name: str) -> str:
-    return f"allowed: {_of(name).text}"
-
-
-def _of(name: str) -> Allowed:
-    found = [m for m in _metadata(name) if isinstance(m, Allowed)]
-    return found[0]
-
-
-def _metadata(name: str) -> list[Any]:
+def _allowed(name: str) -> Allowed:
+    """The words of a setting; of an optional one they stand inside its union."""
     field = Settings.model_fields[name]
-    inner = [
-        m
-        for arg in getattr(field.annotation, "__args__", ())
-        for m in getattr(arg, "__metadata__", ())
-    ]
-    return [*field.metadata, *inner]
+    members = [getattr(member, "__metadata__", ()) for member in get_args(field.annotation)]
+    return next(m for m in chain(field.metadata, *members) if isinstance(m, Allowed))
 
 
 def _suggestion(name: str) -> str:
