@@ -1,5 +1,5 @@
 # The environment is made once in .venv and again when pyproject.toml changes.
-# PYTHON=python3.12 make test   uses another interpreter (VENV= another folder).
+# Another interpreter needs another folder: PYTHON=python3.12 VENV=.venv312 make test
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -42,14 +42,16 @@ format: $(VENV)/.lint  ## let ruff lay out the code
 	$(BIN)/ruff format
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(VENV)-lowest .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "there is no program $(PYTHON)"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1)"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "$(PYTHON) has no venv module; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV), which takes a while the first time"
 
 $(VENV)/.run: $(BIN)/python pyproject.toml
 	$(PIP) --editable .

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -24,6 +25,10 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command. Returns 0, 1 when it failed, or 2 when the settings are bad."""
+    # The imports below take most of the start, and a process that is PID 1 in
+    # its container would not hear SIGTERM before it has a handler.
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: sys.exit(OK))
     # gRPC's core writes every failed connection to standard error by itself,
     # unless it is told otherwise before it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -61,6 +66,7 @@ def _serve(settings: "Settings", *, demo: bool) -> int:
     except web.CannotListen as error:
         print(f"sidecar: {error}", file=sys.stderr)
         return FAILED
+    web.allow_many_connections()
     asyncio.run((daemon.run_demo if demo else daemon.run)(settings, listener))
     return OK
 
@@ -69,6 +75,7 @@ def _parser(settings: "type[Settings]") -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sidecar",
         description="Asks an inference server after its health and tells Kubernetes.",
+        epilog="The settings are flags of every command: sidecar run --help",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)

@@ -97,7 +97,10 @@ async def _poll(poller: Poller, stop: _Stop, drain_seconds: float) -> None:
     try:
         await _first(polling, stop.first.wait())
         if stop.first.is_set():
-            logger.info("stopping: /readyz fails from now on; a second signal ends this at once")
+            logger.info(
+                "stopping: /readyz fails from now on, the rest ends in %g s or by a second signal",
+                drain_seconds,
+            )
             asyncio.get_running_loop().call_later(drain_seconds, stop.second.set)
             await _first(polling, stop.second.wait())
         if polling.done():

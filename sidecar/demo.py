@@ -147,6 +147,7 @@ UP_SECONDS, DOWN_SECONDS = 15, 10
 
 async def perform(server: ToyServer) -> NoReturn:
     """The demo's script: one model is ready at once, one loads, one fails now and then."""
+    server.ready = True  # as KServe has it, whose ServerReady does not speak for the models
     server.models = {STEADY: True, LOADING: False, FLAKY: True}
     loading = asyncio.get_running_loop().call_later(
         LOAD_SECONDS, server.models.__setitem__, LOADING, True
@@ -172,7 +173,8 @@ A toy inference server is running, and the sidecar asks it about three models:
 In another terminal, try:
   curl -i 'localhost:{port}/readyz'          may traffic be sent? 503 until all three are ready
   curl 'localhost:{port}/readyz?verbose'     the same, check by check
-  curl 'localhost:{port}/readyz?exclude=model:{FLAKY}'
+  curl 'localhost:{port}/readyz?exclude=model:{FLAKY}'   the same without the one that fails
+  curl 'localhost:{port}/readyz/model:{FLAKY}'           that one alone
   curl 'localhost:{port}/healthz'            is the server alive? a failing model does not matter
   curl 'localhost:{port}/metrics'            what Prometheus sees
   curl 'localhost:{port}/status'             everything, as JSON

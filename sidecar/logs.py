@@ -13,7 +13,11 @@ logger = logging.getLogger(__name__)
 
 
 def log_transitions(seen: Observation, transitions: tuple[Transition, ...]) -> None:
-    """Logs each status that moved, once: down is a warning, up is information."""
+    """Logs each status that moved, once: down is a warning, up is information.
+
+    What is down for another reason than before is told again, because the
+    server's own text stands nowhere else.
+    """
     if logger.isEnabledFor(logging.DEBUG):
         _log(
             logging.DEBUG,
@@ -27,7 +31,7 @@ def log_transitions(seen: Observation, transitions: tuple[Transition, ...]) -> N
         up = moved.after is Status.SERVING
         _log(
             logging.INFO if up else logging.WARNING,
-            f"{moved.probe} of {moved.check.name} is {moved.after}",
+            f"{moved.check.name} is {moved.after} for {moved.probe}",
             check=moved.check.name,
             probe=moved.probe,
             **{"from": moved.before, "to": moved.after},

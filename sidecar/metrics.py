@@ -68,7 +68,8 @@ class PollCounter:
         else:
             self._failures[seen.check.rpc, seen.answer].inc()
         for transition in transitions:
-            if transition.probe is _shown(transition.check):
+            moved = transition.before is not transition.after
+            if moved and transition.probe is _shown(transition.check):
                 self.transitions[transition.check] += 1
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import resource
 import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
@@ -48,6 +49,17 @@ def listen(host: str | None, port: int) -> socket.socket:
 
 # A burst of new connections waits here while the loop is busy; the kernel caps it.
 BACKLOG = 1024
+
+
+def allow_many_connections() -> None:
+    """Raises this process's limit of open files as far as it may itself.
+
+    Each idle connection holds a descriptor, and without one left the kubelet
+    would not be heard. The soft limit is often 1024 where the hard one is far
+    above.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def serve(app: web.Application, listener: socket.socket) -> web.AppRunner:

@@ -1,6 +1,7 @@
 """The command line: commands, flags, help, exit codes."""
 
 import os
+import signal
 
 import pytest
 import yaml
@@ -15,6 +16,14 @@ def _clean_environment(monkeypatch):
     for name in os.environ:
         if name.startswith("SIDECAR_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _restore_signals():
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
 
 
 def test_the_version_is_printed(capsys):

@@ -44,7 +44,7 @@ def test_down_is_one_warning_with_the_fields_usual_keys():
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", record.pop("time"))
     assert record == {
         "level": "warning",
-        "msg": "readiness of model:a is NOT_SERVING",
+        "msg": "model:a is NOT_SERVING for readiness",
         "check": "model:a",
         "probe": "readiness",
         "from": "SERVING",
@@ -89,7 +89,7 @@ def test_text_is_one_line_for_people():
     )
     assert [re.sub(r"^\S+ ", "", line) for line in lines] == [
         r"DEBUG   model:a answered not_ready (detail: a\nb\x1b[31m; duration: 0.002)",
-        r"WARNING readiness of model:a is NOT_SERVING"
+        r"WARNING model:a is NOT_SERVING for readiness"
         r" (was: SERVING for 12.5 s; reason: not_ready; detail: a\nb\x1b[31m)",
         "DEBUG   model:a answered ok (duration: 0.002)",
     ]

@@ -114,6 +114,13 @@ def test_polls_and_failures_are_counted(page):
     assert failures == {"not_ready": 1, "timeout": 2, "error": 0}
 
 
+def test_another_reason_is_no_transition(page):
+    for answer in ("ok", "denied", "error"):
+        page.see(A, answer)
+    labels = {"rpc": "ModelReady", **model(A)}
+    assert page.value("inference_status_transitions_total", **labels) == 2
+
+
 def test_an_inherited_answer_is_no_poll(page):
     page.see(SERVER_LIVE, "unreachable")
     assert page.value("inference_polls_total", rpc="ServerLive") == 1

@@ -237,6 +237,37 @@ def test_a_bug_in_the_loop_ends_it_with_a_traceback_and_code_1():
     assert "ZeroDivisionError" in result.stderr
 
 
+def test_a_low_soft_limit_of_open_files_is_raised(log):
+    program = ["/bin/sh", "-c", 'ulimit -Sn 64; exec "$@"', "sh", sys.executable, "-m", "sidecar"]
+    with running_sidecar(log, f"--server-url=127.0.0.1:{free_port()}", program=program) as sidecar:
+        idle = [socket.create_connection(("127.0.0.1", sidecar.port)) for _ in range(200)]
+        assert sidecar.get("/livez").status == 200
+        for connection in idle:
+            connection.close()
+
+
+def test_a_signal_during_the_start_is_heard():
+    code = (
+        "import os, signal, sys\n"
+        "from sidecar import cli\n"
+        "class Deliver:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'sidecar.settings':\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.meta_path.insert(0, Deliver())\n"
+        "sys.exit(cli.main(['run', '--http-port=0']) or 7)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
 def test_the_demo_tells_what_to_try_and_shows_each_transition(log):
     with running_sidecar(log, "--log-format=json", command="demo") as demo:
         text = demo.log
@@ -245,7 +276,7 @@ def test_the_demo_tells_what_to_try_and_shows_each_transition(log):
         demo.wait_for_line("[+]model:steady ok")
         demo.wait_for_line("[-]model:slow-to-load failed: not_ready")
         demo.wait_for("/readyz", 200, within=20)
-        wait_until(lambda: demo.records("model:slow-to-load is SERVING"))
+        wait_until(lambda: demo.records("model:slow-to-load is SERVING for readiness"))
         demo.signal(signal.SIGINT)
         assert demo.wait() == 0
         assert "Traceback" not in demo.log

@@ -117,7 +117,11 @@ def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresho
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A status that moved: from what to what, by which answer, after how many seconds."""
+    """A status that moved: from what to what, by which answer, after how many seconds.
+
+    While a check that was asked is not serving, a new reason is reported too;
+    `before` and `after` are then the same.
+    """
 
     check: Check
     probe: Probe
@@ -195,7 +199,12 @@ class Health:
 def _transition(
     check: Check, probe: Probe, before: CheckState, after: CheckState, seen: Observation
 ) -> list[Transition]:
-    if after.status is before.status:
+    another_reason = (
+        after.status is Status.NOT_SERVING
+        and after.reason is not before.reason
+        and check == seen.check
+    )
+    if after.status is before.status and not another_reason:
         return []
     return [
         Transition(

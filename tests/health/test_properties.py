@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.health.checks import SERVER_LIVE, Answer, Observation
-from sidecar.health.state import Health, Thresholds
+from sidecar.health.state import CheckState, Health, Thresholds
 from sidecar.health.verdict import Policy, liveness, progress, readiness
 from tests.health.folding import CHECKS, A
 
@@ -71,8 +71,16 @@ def test_statuses_are_those_of_the_naive_model(polls, for_liveness, for_readines
     assert health.live.status == naive(histories[SERVER_LIVE], for_liveness, [], DOUBTFUL_LIVENESS)
 
 
+def differs(before: CheckState, after: CheckState, *, asked: bool) -> bool:
+    """Whether this is worth telling."""
+    down = after.status == "NOT_SERVING"
+    return before.status != after.status or (asked and down and before.reason != after.reason)
+
+
 @given(st.lists(seen, max_size=30), thresholds, thresholds)
-def test_a_transition_is_reported_exactly_when_a_status_differs(polls, for_liveness, for_readiness):
+def test_a_transition_is_reported_exactly_when_a_status_or_an_asked_checks_reason_differs(
+    polls, for_liveness, for_readiness
+):
     health = Health.initial(CHECKS, 0, for_liveness, for_readiness)
     now = 0.0
     for check, answer, gap in polls:
@@ -81,9 +89,9 @@ def test_a_transition_is_reported_exactly_when_a_status_differs(polls, for_liven
         moved = {
             ("readiness", c, s.status, after.checks[c].status)
             for c, s in health.checks.items()
-            if s.status != after.checks[c].status
+            if differs(s, after.checks[c], asked=c == check)
         }
-        if health.live.status != after.live.status:
+        if differs(health.live, after.live, asked=True):
             moved.add(("liveness", SERVER_LIVE, health.live.status, after.live.status))
         assert {(t.probe, t.check, t.before, t.after) for t in transitions} == moved
         assert len(transitions) == len(moved)

@@ -154,6 +154,21 @@ def test_nothing_is_reported_when_nothing_moves():
     assert fold_all(health, *(saw(check, "ok", at=9) for check in CHECKS))[1] == []
 
 
+def test_another_reason_for_not_serving_is_reported_too_with_the_servers_new_text():
+    seen = [saw(A, word, at) for at, word in enumerate(("denied", "denied", "error", "error"), 1)]
+    _, transitions = fold_all(all_ok(initial()), *seen)
+    assert [(t.before, t.after, t.reason, t.detail, t.lasted) for t in transitions] == [
+        (SERVING, NOT_SERVING, "denied", "why denied", 1),
+        (NOT_SERVING, NOT_SERVING, "error", "why error", 2),
+    ]
+
+
+def test_an_inherited_reason_is_not_reported_again_for_every_model():
+    health = fold(all_ok(initial()), saw(SERVER_LIVE, "unreachable"))
+    _, transitions = fold_all(health, saw(SERVER_LIVE, "timeout"))
+    assert [(t.check, t.probe) for t in transitions] == [(SERVER_LIVE, Probe.READINESS)]
+
+
 def test_the_reason_is_ok_while_serving_and_the_latest_failure_while_not():
     health = initial(success=2)
     seen = ["ok", "ok", "timeout", "not_ready", "error", "ok", "ok"]
