@@ -39,6 +39,8 @@ def listen(host: str | None, port: int) -> socket.socket:
                 ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
             )
         return socket.create_server(("", port), backlog=BACKLOG)
+    except UnicodeError as error:
+        raise CannotListen(f"cannot listen on {host}, port {port}: not a host name") from error
     except OSError as error:
         where = f"{host or 'all interfaces'}, port {port}"
         # socket.create_server puts the address into the error's own text as well.

@@ -282,6 +282,12 @@ def test_a_taken_port_is_named(taken, host):
         web.listen(host, taken)
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 70])
+def test_a_host_that_can_be_no_name_is_named(host):
+    with pytest.raises(web.CannotListen, match=f"cannot listen on {host}, port 0: not a host name"):
+        web.listen(host, 0)
+
+
 def test_a_host_that_is_not_ours_is_named():
     with pytest.raises(web.CannotListen, match=r"cannot listen on host\.invalid, port 0: "):
         web.listen("host.invalid", 0)

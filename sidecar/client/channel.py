@@ -37,6 +37,11 @@ class Target:
     loopback: bool
 
 
+def without_user(url: str) -> str:
+    """The URL with whatever stands before an `@` hidden, fit to be shown in an error."""
+    return re.sub(r"[^/]*@", "***@", url)
+
+
 def parse_url(url: str, *, tls: bool = False) -> Target:
     """The target of a URL, or InvalidInput.
 
@@ -44,12 +49,13 @@ def parse_url(url: str, *, tls: bool = False) -> Target:
     schemes http, https and grpcs decide for themselves. A missing port is 80,
     or 443 with TLS, as in KServe's client.
     """
-    if not isinstance(url, str):
-        raise InvalidInput(f"url {url!r} is not text; allowed is {ALLOWED}")
+    if not isinstance(url, str) or not url.isprintable():
+        raise InvalidInput(f"url {url!r} is not text on one line")
     kind, _, path = url.partition(":")
     if kind in ("unix", "unix-abstract"):
-        if not path.strip("/"):
-            raise InvalidInput(f"url {url!r}: the path of the socket is missing")
+        # unix://name would make the name an authority, which gRPC refuses later.
+        if not path.strip("/") or re.match("//[^/]", path):
+            raise InvalidInput(f"url {url!r} is neither unix:path nor unix:///path")
         return Target(url, tls, loopback=True)
     if url.startswith("dns:///"):
         address, host = _host_port(url, url.removeprefix("dns:///"), tls=tls)
@@ -67,20 +73,24 @@ def _decide(url: str, scheme: str, *, tls: bool) -> bool:
     """Whether TLS is spoken, by the scheme and by what the caller asked for."""
     if scheme not in SCHEMES:
         raise InvalidInput(
-            f"url {url!r}: unknown scheme {scheme!r}, known are {', '.join(SCHEMES)}"
+            f"url {without_user(url)!r}: unknown scheme {scheme!r}, known are {', '.join(SCHEMES)}"
         )
     decided = SCHEMES[scheme]
     if decided is None:
         return tls
     if tls and not decided:
-        raise InvalidInput(f"url {url!r}: {scheme}:// is plaintext, but TLS was asked for")
+        raise InvalidInput(
+            f"url {without_user(url)!r}: {scheme}:// is plaintext, but TLS was asked for"
+        )
     return decided
 
 
 def _host_port(url: str, text: str, *, tls: bool) -> tuple[str, str]:
     match = _HOST_PORT.fullmatch(text)
     if not match:
-        raise InvalidInput(f"url {url!r} is not host:port (no path, no user, IPv6 in brackets)")
+        raise InvalidInput(
+            f"url {without_user(url)!r} is not host:port (no path, no user, IPv6 in brackets)"
+        )
     host = match["host"]
     if host.startswith("["):
         _check_ipv6(url, host[1:-1])

@@ -34,8 +34,10 @@ def to_metadata(headers: Headers | None) -> tuple[tuple[str, str | bytes], ...]:
 
 def _check(name: object, value: object) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
+        # A value may have slipped into the name: `authorization: Bearer ...`.
+        begins = re.split(r"[^0-9A-Za-z_.-]", name)[0] if isinstance(name, str) else type(name)
         raise InvalidInput(
-            f"header name {name!r}: a name is made of lower-case letters, digits and _ . -"
+            f"header name {begins!r}...: a name is made of lower-case letters, digits and _ . -"
         )
     if name.startswith("grpc-"):
         raise InvalidInput(f"header name {name!r}: names that start with grpc- belong to gRPC")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from sidecar.client.channel import ALLOWED as URL_ALLOWED
+from sidecar.client.channel import without_user
 from sidecar.client.metadata import to_metadata
 from sidecar.health.checks import Check, Rpc
 from sidecar.health.verdict import Quorum
@@ -27,10 +29,10 @@ PERCENT = range(1, 101)
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a setting takes, in the words that end its errors. A secret is never shown."""
+    """What a setting takes, in the words that end its errors, and how they show what was given."""
 
     text: str
-    secret: bool = False
+    show: Callable[[object], str] = repr
 
 
 def _printable(text: str) -> str:
@@ -151,7 +153,7 @@ def _written(*forms: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": list(forms)})
 
 
-Url = Annotated[str, Allowed(URL_ALLOWED)]
+Url = Annotated[str, Allowed(URL_ALLOWED, lambda value: without_user(repr(value)))]
 Service = Annotated[
     str,
     Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"),
@@ -192,7 +194,10 @@ HeaderMap = Annotated[
     BeforeValidator(_headers),
     AfterValidator(_sendable),
     _written(STRING, {"type": "object", "additionalProperties": STRING}),
-    Allowed("name=value, separated by commas, or a mapping; names in lower case", secret=True),
+    Allowed(
+        "name=value, separated by commas, or a mapping; names in lower case",
+        lambda _: "a value that is not shown",
+    ),
 ]
 Port = Annotated[
     int, Number, Field(ge=0, le=65535), Allowed("a port from 1 to 65535, or 0 for any free one")

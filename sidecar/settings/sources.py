@@ -110,16 +110,16 @@ class _Given:
     def of(self, name: str) -> str:
         """The value of a setting that is in force, and its source."""
         variable = PREFIX + name.upper()
+        environ = {key.upper(): value for key, value in os.environ.items()}
         if name in self.flags:
             value, source = self.flags[name], "--" + name.replace("_", "-")
-        elif os.environ.get(variable):
-            value, source = os.environ[variable], variable
+        elif environ.get(variable):
+            value, source = environ[variable], variable
         elif name in self.file:
             value, source = self.file[name], str(self.path)
         else:
             return f"default {Settings.model_fields[name].default!r}"
-        shown = "a value that is not shown" if _allowed(name).secret else repr(value)
-        return f"given {shown} by {source}"
+        return f"given {_allowed(name).show(value)} by {source}"
 
 
 def _explain(errors: ValidationError, given: _Given) -> list[str]:

@@ -25,9 +25,10 @@ def test_headers_become_metadata(headers, metadata):
     ("headers", "part"),
     [
         ([("Upper", "x")], "header name 'Upper'"),
-        ([("a b", "x")], "header name 'a b'"),
+        ([("a b", "x")], "header name 'a'..."),
+        ([("authorization: Bearer secret", "")], "header name 'authorization'..."),
         ([("", "x")], "header name ''"),
-        ([(5, "x")], "header name 5"),
+        ([(5, "x")], "header name <class 'int'>..."),
         ([("grpc-timeout", "x")], "belong to gRPC"),
         ([("a", "s\u00e9cret")], "header 'a': a value is a str of printable ASCII"),
         ([("a", "secret\n")], "header 'a'"),

@@ -41,7 +41,7 @@ BAD = [
     (
         "server_url",
         "\x00",
-        f"url '\\x00' is not host:port (no path, no user, IPv6 in brackets); {URL}",
+        f"url '\\x00' is not text on one line; {URL}",
     ),
     (
         "server_url",
@@ -134,7 +134,7 @@ def test_a_bad_setting_is_named_with_what_was_given_and_what_is_allowed(setting,
         ("secret", "a part has no '=' between its name and its value"),
         (
             "Token=secret",
-            "header name 'Token': a name is made of lower-case letters, digits and _ . -",
+            "header name 'Token'...: a name is made of lower-case letters, digits and _ . -",
         ),
         ("a=s\u00e9cret", "header 'a': a value is a str of printable ASCII"),
     ],
@@ -155,6 +155,18 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path, monkeypatch):
         f"http_port: given False by {file}: not a number; {PORT}",
         "period-seconds: there is no such setting; did you mean period_seconds?",
     ]
+
+
+def test_a_variable_in_lower_case_is_named_as_a_source_too(monkeypatch):
+    monkeypatch.setenv("sidecar_http_port", "x")
+    (line,) = errors({})
+    assert line.startswith("http_port: given 'x' by SIDECAR_HTTP_PORT: ")
+
+
+def test_a_password_in_a_url_is_not_shown():
+    (line,) = errors({"server_url": "grpc://user:secret@h:80"})
+    assert line.startswith("server_url: given 'grpc://***@h:80' by --server-url: url 'grpc://***@h")
+    assert "secret" not in line
 
 
 def test_a_default_that_no_longer_fits_is_named_as_a_default():
