@@ -18,7 +18,6 @@ ChannelArgs = Sequence[tuple[str, Any]]
 
 # Which schemes say whether TLS is used; grpc:// leaves it to the other arguments.
 SCHEMES = {"grpc": None, "grpcs": True, "http": False, "https": True}
-ALLOWED = "host:port, grpc://, grpcs://, http://, https://, dns:///host:port or unix:///path"
 
 _HOST_PORT = re.compile(r"(?P<host>\[[^\[\]]+\]|[\w.-]+)(?::(?P<port>[0-9]+))?")
 

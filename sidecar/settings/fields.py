@@ -18,7 +18,6 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
-from sidecar.client.channel import ALLOWED as URL_ALLOWED
 from sidecar.client.channel import without_user
 from sidecar.client.metadata import to_metadata
 from sidecar.health.checks import Check, Rpc
@@ -153,7 +152,13 @@ def _written(*forms: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": list(forms)})
 
 
-Url = Annotated[str, Allowed(URL_ALLOWED, lambda value: without_user(repr(value)))]
+Url = Annotated[
+    str,
+    Allowed(
+        "host:port, grpc://, grpcs://, http://, https://, dns:///host:port or unix:///path",
+        lambda value: without_user(repr(value)),
+    ),
+]
 Service = Annotated[
     str,
     Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"),
