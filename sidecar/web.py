@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import resource
 import socket
@@ -9,12 +10,15 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 from sidecar.health.verdict import Finding, Judge, Verdict
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+OPENMETRICS = "application/openmetrics-text"
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -66,10 +70,17 @@ def allow_many_connections() -> None:
 
 async def serve(app: web.Application, listener: socket.socket) -> web.AppRunner:
     """Starts to answer on the socket; the runner's cleanup() ends it."""
+    logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.SockSite(runner, listener).start()
     return runner
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """Whether an error is worth a log record; a request that is no HTTP was answered with 400."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
 
 
 def build_app(
@@ -137,7 +148,10 @@ def _line(finding: Finding) -> str:
 
 def _metrics(registry: CollectorRegistry) -> Handler:
     async def handle(request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        # Which versions and escapings else are asked for is left aside: the names
+        # here need neither, and an odd one would be an error of the library.
+        accepted = OPENMETRICS in request.headers.get("Accept", "")
+        encode, content_type = choose_encoder(f"{OPENMETRICS}; version=1.0.0" if accepted else "")
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})
 
     return handle

@@ -198,6 +198,8 @@ async def test_the_status_is_json(site):
     [
         ("", "text/plain", "inference_x 1.0"),
         ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text", "# EOF"),
+        ("application/openmetrics-text; version=x.y", "application/openmetrics-text", "# EOF"),
+        ("text/plain; version=x.y", "text/plain", "inference_x 1.0"),
     ],
 )
 async def test_the_metrics_come_in_the_format_that_is_asked_for(
@@ -239,11 +241,14 @@ async def raw(port: int, request: bytes) -> bytes:
         (b"GET http://elsewhere/healthz HTTP/1.1", b"", b"200"),
     ],
 )
-async def test_odd_requests_are_answered_and_the_next_one_too(site, request_line, headers, status):
+async def test_odd_requests_are_answered_and_the_next_one_too(
+    site, request_line, headers, status, caplog
+):
     message = request_line + b"\r\nHost: h\r\nConnection: close\r\n" + headers + b"\r\n"
     reply = await raw(site.port, message)
     assert reply[9:12] == status
     assert await site.request("/healthz") == (200, "ok")
+    assert caplog.records == []
 
 
 async def test_a_thousand_idle_connections_and_half_requests_do_not_stop_the_kubelet(site):
