@@ -53,8 +53,9 @@ def channel_args(
     No retries, because a probe wants the first answer. No proxy, because the
     server is next door. A subchannel pool of its own, because the shared one
     keeps the back-off of other channels. Back-off stays below the recovery
-    period (gRPC's default reaches two minutes), and an attempt to connect ends
-    with the deadline of the question that it serves.
+    period (gRPC's default reaches two minutes, and half a minute between two
+    look-ups of a name), and an attempt to connect ends with the deadline of
+    the question that it serves.
     """
     backoff = int(max(100, recovery_period * 500))
     args: list[tuple[str, str | int]] = [
@@ -65,6 +66,7 @@ def channel_args(
         ("grpc.initial_reconnect_backoff_ms", min(200, backoff)),
         ("grpc.max_reconnect_backoff_ms", backoff),
         ("grpc.min_reconnect_backoff_ms", int(timeout * 1000)),
+        ("grpc.dns_min_time_between_resolutions_ms", backoff),
         ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
         ("grpc.primary_user_agent", user_agent),
     ]
