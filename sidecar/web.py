@@ -84,19 +84,19 @@ def _is_our_fault(record: logging.LogRecord) -> bool:
 
 
 def build_app(
-    verdicts: Mapping[str, Judge],
+    judges: Mapping[str, Judge],
     status: Callable[[], Mapping[str, Any]],
     registry: CollectorRegistry,
 ) -> web.Application:
     """The application.
 
-    `verdicts` gives for each endpoint's name a function from the names of the
+    `judges` gives for each endpoint's name a function from the names of the
     checks to leave out to a verdict; `status` gives the document of /status.
     """
     app = web.Application()
-    for endpoint, judge in verdicts.items():
+    for endpoint, judge in judges.items():
         app.router.add_get(f"/{endpoint}", _probe(endpoint, judge))
-    app.router.add_get("/readyz/{check:.+}", _one_check("readyz", verdicts["readyz"]))
+    app.router.add_get("/readyz/{check:.+}", _one_check("readyz", judges["readyz"]))
     app.router.add_get("/metrics", _metrics(registry))
     app.router.add_get("/status", _status(status))
     app.on_response_prepare.append(_add_headers)
