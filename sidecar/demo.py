@@ -171,13 +171,20 @@ A toy inference server is running, and the sidecar asks it about three models:
   {FLAKY:<14} works for {UP_SECONDS} seconds, fails for {DOWN_SECONDS}, and so on
 
 In another terminal, try:
-  curl -i 'localhost:{port}/readyz'          may traffic be sent? 503 until all three are ready
-  curl 'localhost:{port}/readyz?verbose'     the same, check by check
-  curl 'localhost:{port}/readyz?exclude=model:{FLAKY}'   the same without the one that fails
-  curl 'localhost:{port}/readyz/model:{FLAKY}'           that one alone
-  curl 'localhost:{port}/healthz'            is the server alive? a failing model does not matter
-  curl 'localhost:{port}/metrics'            what Prometheus sees
-  curl 'localhost:{port}/status'             everything, as JSON
+  curl -i 'localhost:{port}/readyz'
+      May traffic be sent? 503 until all three are ready.
+  curl 'localhost:{port}/readyz?verbose'
+      The same, check by check.
+  curl 'localhost:{port}/readyz?exclude=model:{FLAKY}'
+      The same without the one that fails.
+  curl 'localhost:{port}/readyz/model:{FLAKY}'
+      That one alone.
+  curl 'localhost:{port}/healthz'
+      Is the server alive? A failing model does not matter.
+  curl 'localhost:{port}/metrics'
+      What Prometheus sees.
+  curl 'localhost:{port}/status'
+      Everything, as JSON.
 
 Each change of a status is logged below. Ctrl-C ends the demo.
 """

@@ -1,5 +1,6 @@
 """Fixtures that more than one folder needs."""
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +27,13 @@ class Pki:
             self.ca.read_bytes() if mutual else None,
             require_client_auth=mutual,
         )
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch):
+    for name in os.environ:
+        if name.startswith("SIDECAR_"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The command line: commands, flags, help, exit codes."""
 
-import os
 import signal
 
 import pytest
@@ -9,13 +8,6 @@ import yaml
 from sidecar import __version__
 from sidecar.cli import main
 from sidecar.settings import Settings
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch):
-    for name in os.environ:
-        if name.startswith("SIDECAR_"):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)

@@ -184,16 +184,21 @@ def test_a_peer_that_speaks_something_else_ends_in_a_word_and_the_daemon_goes_on
             wait_until(lambda: sidecar.metric('inference_polls_total{rpc="ServerLive"}') > polls)
 
 
-def sidecar(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command to its end."""
+def python(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs the interpreter to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "sidecar", *args],
+        [sys.executable, *args],
         env=clean_environment(**variables),
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
+
+
+def sidecar(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command to its end."""
+    return python("-m", "sidecar", *args, **variables)
 
 
 def test_a_taken_port_ends_it_with_code_1_and_one_line():
@@ -225,14 +230,7 @@ def test_a_bug_in_the_loop_ends_it_with_a_traceback_and_code_1():
         "prober.Prober.ask = lambda self, check: 1 / 0;"
         "sys.exit(cli.main(['run', '--http-port=0']))"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    result = python("-c", code)
     assert result.returncode == 1
     assert "ZeroDivisionError" in result.stderr
 
@@ -257,14 +255,7 @@ def test_a_signal_during_the_start_is_heard():
         "sys.meta_path.insert(0, Deliver())\n"
         "sys.exit(cli.main(['run', '--http-port=0']) or 7)\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    result = python("-c", code)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 

@@ -1,6 +1,5 @@
 """Each kind of bad setting has its exact message; all of them are told at once."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,6 @@ HEADERS = "allowed: name=value, separated by commas, or a mapping; names in lowe
 FILE = "allowed: the path of a file that can be read"
 PORT = "allowed: a port from 1 to 65535, or 0 for any free one"
 HIDDEN = "given a value that is not shown"
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch):
-    for name in os.environ:
-        if name.startswith("SIDECAR_"):
-            monkeypatch.delenv(name)
 
 
 def errors(flags: dict[str, str], config: str | None = None) -> list[str]:

@@ -1,7 +1,6 @@
 """Settings: every way to write them, precedence, what they hand out, what is masked."""
 
 import json
-import os
 
 import pytest
 import yaml
@@ -10,13 +9,6 @@ from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
 from sidecar.health.state import Thresholds
 from sidecar.health.verdict import Policy, Quorum
 from sidecar.settings import BadSettings, Settings, load, unknown_variables
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch):
-    for name in os.environ:
-        if name.startswith("SIDECAR_"):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture
