@@ -9,6 +9,8 @@ from typing import Any, TextIO
 from sidecar.health.checks import Observation
 from sidecar.health.state import Status, Transition
 
+QUIET = {"asyncio": logging.WARNING, "aiohttp": logging.WARNING, "grpc": logging.CRITICAL}
+
 logger = logging.getLogger(__name__)
 
 
@@ -105,6 +107,7 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Their debug records are about their own insides, many a poll.
-    for library in ("asyncio", "grpc", "aiohttp"):
-        logging.getLogger(library).setLevel(logging.WARNING)
+    # Their debug records are about their own insides, many a poll; what gRPC
+    # calls an error is an answer here.
+    for library, least in QUIET.items():
+        logging.getLogger(library).setLevel(least)

@@ -37,12 +37,10 @@ def listen(host: str | None, port: int) -> socket.socket:
         if host is not None:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             family, *_, address = found[0]
-            return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+            return socket.create_server(address[:2], family=family)
         if socket.has_dualstack_ipv6():
-            return socket.create_server(
-                ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
-            )
-        return socket.create_server(("", port), backlog=BACKLOG)
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return socket.create_server(("", port))
     except UnicodeError as error:
         raise CannotListen(f"cannot listen on {host}, port {port}: not a host name") from error
     except OSError as error:
@@ -51,10 +49,6 @@ def listen(host: str | None, port: int) -> socket.socket:
         known = error.errno in errno.errorcode
         reason = os.strerror(error.errno or 0) if known else error.strerror
         raise CannotListen(f"cannot listen on {where}: {reason}") from error
-
-
-# A burst of new connections waits here while the loop is busy; the kernel caps it.
-BACKLOG = 1024
 
 
 def allow_many_connections() -> None:
