@@ -1,11 +1,13 @@
 """Rounds: when to ask, whom, how many at once; awake at once when the connection is lost."""
 
 import asyncio
+import math
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from sidecar.board import Board
-from sidecar.health.checks import SERVER_LIVE, SILENT, Check, Observation
+from sidecar.health.checks import SERVER_LIVE, SERVER_READY, SILENT, Check, Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +76,27 @@ class Poller:
             lost.cancel()
 
     async def round(self) -> None:
-        """Asks ServerLive, and then everything else unless the server as a whole is silent."""
+        """Asks ServerLive, and then everything else unless the server as a whole is silent.
+
+        When too much hangs for a round to end within its period, it is cut
+        there. Who has waited longest for an answer is asked first, so that in
+        the next round it is the turn of those that this one left out.
+        """
+        ends = self._clock() + self._schedule.period
         seen = await self._ask(SERVER_LIVE)
         self._board.record(seen)
         if seen.answer in SILENT:
             return
-        rest = [check for check in self._board.health.checks if check != SERVER_LIVE]
-        queue = iter(rest)
+        checks = self._board.health.checks
+        rest = (check for check in checks if check != SERVER_LIVE)
+        queue = deque(sorted(rest, key=lambda check: _turn(check, checks[check].answered_at)))
 
         async def work() -> None:
-            for check in queue:
-                self._board.record(await self._ask(check))
+            while queue and self._clock() < ends:
+                self._board.record(await self._ask(queue.popleft()))
 
         async with asyncio.TaskGroup() as workers:
-            for _ in range(min(self._schedule.concurrency, len(rest))):
+            for _ in range(min(self._schedule.concurrency, len(queue))):
                 workers.create_task(work())
 
     def _period(self) -> float:
@@ -107,3 +116,8 @@ class Poller:
             await asyncio.wait({sleeping, event}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             sleeping.cancel()
+
+
+def _turn(check: Check, answered_at: float | None) -> tuple[bool, float]:
+    """The place in a round: ServerReady, then by the age of the last answer."""
+    return check != SERVER_READY, -math.inf if answered_at is None else answered_at

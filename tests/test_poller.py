@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from sidecar.board import Board
-from sidecar.health.checks import SERVER_LIVE, Answer, Check, Observation, Rpc
+from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, Rpc
 from sidecar.poller import Poller, Schedule
 from tests.health.folding import CHECKS, A, B, initial
 
@@ -144,6 +144,30 @@ async def test_no_more_questions_are_in_flight_than_allowed(concurrency):
     await world.run()
     assert world.most_in_flight == concurrency
     assert len(world.asked) == len(world.checks)
+
+
+async def test_a_round_that_hangs_is_cut_at_its_period_and_goes_on_where_it_was_cut():
+    models = [Check(Rpc.MODEL_READY, f"m{i}") for i in range(5)]
+    world = World(
+        checks=(SERVER_LIVE, SERVER_READY, *models),
+        schedule=Schedule(period=5, recovery_period=1, jitter=0, concurrency=1),
+        takes=lambda check: 2 if check.model else 0,
+    )
+    await world.run()
+    assert [(at, check.name) for at, check in world.asked if check != SERVER_LIVE] == [
+        (0, "server-ready"),
+        (0, "model:m0"),
+        (2, "model:m1"),
+        (4, "model:m2"),
+        (6, "server-ready"),
+        (6, "model:m3"),
+        (8, "model:m4"),
+        (10, "model:m0"),
+        (12, "server-ready"),
+        (12, "model:m1"),
+        (14, "model:m2"),
+        (16, "model:m3"),
+    ]
 
 
 async def test_a_lost_connection_starts_a_round_at_once():
