@@ -64,7 +64,8 @@ class CheckState:
     """What is known of one check for one probe. Times are monotonic seconds.
 
     `reason` is the answer behind the status: `ok` while serving, the latest
-    failure while not, None before any answer has said anything.
+    failure while not, None before any answer has said anything. `reasons` are
+    all that there were since it was not serving.
     """
 
     since: float
@@ -76,6 +77,7 @@ class CheckState:
     first_serving_at: float | None = None
     failures: int = 0
     successes: int = 0
+    reasons: frozenset[Answer] = frozenset()
 
 
 def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresholds) -> CheckState:
@@ -98,6 +100,10 @@ def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresho
     elif seen.answer is not Answer.OK:
         reason = seen.answer
 
+    reasons: frozenset[Answer] = frozenset()
+    if status is Status.NOT_SERVING:
+        reasons = state.reasons | {seen.answer} - {Answer.OK}
+
     first_serving_at = state.first_serving_at
     if first_serving_at is None and status is Status.SERVING:
         first_serving_at = seen.at
@@ -112,6 +118,7 @@ def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresho
         first_serving_at=first_serving_at,
         failures=failures,
         successes=successes,
+        reasons=reasons,
     )
 
 
@@ -119,8 +126,8 @@ def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresho
 class Transition:
     """A status that moved: from what to what, by which answer, after how many seconds.
 
-    While a check that was asked is not serving, a new reason is reported too;
-    `before` and `after` are then the same.
+    While a check that was asked is not serving, each new reason is reported
+    once too; `before` and `after` are then the same.
     """
 
     check: Check
@@ -201,7 +208,7 @@ def _transition(
 ) -> list[Transition]:
     another_reason = (
         after.status is Status.NOT_SERVING
-        and after.reason is not before.reason
+        and after.reasons != before.reasons
         and check == seen.check
     )
     if after.status is before.status and not another_reason:

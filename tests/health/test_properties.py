@@ -74,7 +74,7 @@ def test_statuses_are_those_of_the_naive_model(polls, for_liveness, for_readines
 def differs(before: CheckState, after: CheckState, *, asked: bool) -> bool:
     """Whether this is worth telling."""
     down = after.status == "NOT_SERVING"
-    return before.status != after.status or (asked and down and before.reason != after.reason)
+    return before.status != after.status or (asked and down and before.reasons != after.reasons)
 
 
 @given(st.lists(seen, max_size=30), thresholds, thresholds)

@@ -154,13 +154,21 @@ def test_nothing_is_reported_when_nothing_moves():
     assert fold_all(health, *(saw(check, "ok", at=9) for check in CHECKS))[1] == []
 
 
-def test_another_reason_for_not_serving_is_reported_too_with_the_servers_new_text():
-    seen = [saw(A, word, at) for at, word in enumerate(("denied", "denied", "error", "error"), 1)]
+def test_another_reason_for_not_serving_is_reported_once_with_the_servers_new_text():
+    words = ("denied", "denied", "error", "denied", "error")
+    seen = [saw(A, word, at) for at, word in enumerate(words, 1)]
     _, transitions = fold_all(all_ok(initial()), *seen)
     assert [(t.before, t.after, t.reason, t.detail, t.lasted) for t in transitions] == [
         (SERVING, NOT_SERVING, "denied", "why denied", 1),
         (NOT_SERVING, NOT_SERVING, "error", "why error", 2),
     ]
+
+
+def test_the_reasons_are_forgotten_when_it_serves_again():
+    _, transitions = fold_all(
+        all_ok(initial()), *(saw(A, word) for word in ("denied", "tls", "ok", "denied", "tls"))
+    )
+    assert [t.reason for t in transitions] == ["denied", "tls", "ok", "denied", "tls"]
 
 
 def test_an_inherited_reason_is_not_reported_again_for_every_model():
