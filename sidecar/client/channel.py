@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ ChannelArgs = Sequence[tuple[str, Any]]
 SCHEMES = {"grpc": None, "grpcs": True, "http": False, "https": True}
 
 _HOST_PORT = re.compile(r"(?P<host>\[[^\[\]]+\]|[\w.-]+)(?::(?P<port>[0-9]+))?")
+
+# What fits into Linux' sockaddr_un; gRPC accepts more and then never lets go of the channel.
+MAX_SOCKET_PATH = 107
 
 PORTS = range(1, 65536)
 
@@ -55,6 +59,8 @@ def parse_url(url: str, *, tls: bool = False) -> Target:
         # unix://name would make the name an authority, which gRPC refuses later.
         if not path.strip("/") or re.match("//[^/]", path):
             raise InvalidInput(f"url {url!r} is neither unix:path nor unix:///path")
+        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+            raise InvalidInput(f"url {url!r}: the path is longer than {MAX_SOCKET_PATH} bytes")
         return Target(url, tls, loopback=True)
     if url.startswith("dns:///"):
         address, host = _host_port(url, url.removeprefix("dns:///"), tls=tls)

@@ -27,17 +27,16 @@ def to_metadata(headers: Headers | None) -> tuple[tuple[str, str | bytes], ...]:
         pairs = tuple((name, value) for name, value in headers)
     except (TypeError, ValueError):
         raise InvalidInput("headers are (name, value) pairs or a mapping") from None
-    for name, value in pairs:
-        _check(name, value)
+    for position, (name, value) in enumerate(pairs, 1):
+        _check(position, name, value)
     return pairs
 
 
-def _check(name: object, value: object) -> None:
+def _check(position: int, name: object, value: object) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        # A value may have slipped into the name: `authorization: Bearer ...`.
-        begins = re.split(r"[^0-9A-Za-z_.-]", name)[0] if isinstance(name, str) else type(name)
+        # Not shown, because a secret may have slipped into it: `authorization: Bearer ...`.
         raise InvalidInput(
-            f"header name {begins!r}...: a name is made of lower-case letters, digits and _ . -"
+            f"the name of header {position} is not of lower-case letters, digits and _ . - alone"
         )
     if name.startswith("grpc-"):
         raise InvalidInput(f"header name {name!r}: names that start with grpc- belong to gRPC")

@@ -62,6 +62,7 @@ def test_a_caller_who_wants_tls_gets_it_and_its_port(url):
         ("unix:///", "neither unix:path nor unix:///path"),
         ("unix://name/path", "neither unix:path nor unix:///path"),
         ("unix:///\udcff", "not text on one line"),
+        ("unix:///" + "a" * 120, "the path is longer than 107 bytes"),
         ("h:80\n", "not text on one line"),
         (None, "url None is not text"),
         (8001, "url 8001 is not text"),
