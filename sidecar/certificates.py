@@ -15,11 +15,17 @@ _EXPLICIT_VERSION, _UTC_TIME = 0xA0, 0x17
 
 
 def earliest_expiry(path: Path) -> float:
-    """The Unix time at which the first certificate of the file expires."""
+    """The Unix time at which the first certificate of the file expires.
+
+    ValueError when there is none, or none that can be read.
+    """
     blocks = _BLOCK.findall(path.read_text("ascii", "replace"))
     if not blocks:
-        raise ValueError(f"{path} holds no certificate in PEM form")
-    return min(_not_after(ssl.PEM_cert_to_DER_cert(block)) for block in blocks)
+        raise ValueError("holds no certificate in PEM form")
+    try:
+        return min(_not_after(ssl.PEM_cert_to_DER_cert(block)) for block in blocks)
+    except (IndexError, ValueError):
+        raise ValueError("holds a certificate that cannot be read") from None
 
 
 def _not_after(der: bytes) -> float:

@@ -168,7 +168,7 @@ def _client(settings: Settings) -> InferenceGRPCClient:
         certificate_chain=_path(settings.tls_cert_file),
         channel_args=prober.channel_args(
             timeout=settings.timeout_seconds,
-            recovery_period=settings.recovery_period_seconds,
+            recovery_period=settings.recovery_period,
             server_name=settings.tls_server_name,
             user_agent=f"inference-health-sidecar/{__version__}",
         ),
@@ -188,7 +188,7 @@ def _poller(
     )
     schedule = Schedule(
         period=settings.period_seconds,
-        recovery_period=settings.recovery_period_seconds,
+        recovery_period=settings.recovery_period,
         jitter=settings.jitter,
         concurrency=settings.concurrency,
     )

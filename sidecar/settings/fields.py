@@ -24,6 +24,7 @@ from sidecar.health.checks import Check, Rpc
 from sidecar.health.verdict import Quorum
 
 PERCENT = range(1, 101)
+DAY = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,17 @@ def _printable(text: str) -> str:
 class Model(BaseModel):
     """One model that is asked about. One that is not required is reported, but gates nothing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1)
     version: str = ""
     required: bool = True
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _whole(cls, value: object) -> object:
+        # YAML reads 3 as a number, which is as good; but 1.10 as 1.1, which is not.
+        return str(value) if type(value) is int else value
 
     @field_validator("name", "version")
     @classmethod
@@ -177,11 +184,9 @@ Models = Annotated[
 ]
 Number = BeforeValidator(_number)
 Seconds = Annotated[
-    float, Number, Field(gt=0, allow_inf_nan=False), Allowed("seconds, more than 0")
+    float, Number, Field(gt=0, le=DAY), Allowed("seconds, more than 0, at most a day")
 ]
-SecondsOrZero = Annotated[
-    float, Number, Field(ge=0, allow_inf_nan=False), Allowed("seconds, 0 or more")
-]
+SecondsOrZero = Annotated[float, Number, Field(ge=0, le=DAY), Allowed("seconds, from 0 to a day")]
 Share = Annotated[float, Number, Field(ge=0, le=1), Allowed("a share from 0 to 1")]
 Count = Annotated[int, Number, Field(ge=1), Allowed("a whole number from 1")]
 YesNo = Annotated[bool, Allowed("true or false")]

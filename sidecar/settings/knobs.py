@@ -8,6 +8,7 @@ import yaml
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sidecar.certificates import earliest_expiry
 from sidecar.client.channel import parse_url
 from sidecar.client.metadata import to_metadata
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check
@@ -95,10 +96,18 @@ class Settings(BaseSettings):
     @classmethod
     def _is_authority(cls, path: Path | None) -> Path | None:
         if path is not None:
+            earliest_expiry(path)
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-            except ssl.SSLError:
-                raise ValueError("holds no certificate in PEM form") from None
+            except ssl.SSLError as error:
+                raise ValueError(f"cannot be used: {error.reason}") from None
+        return path
+
+    @field_validator("tls_cert_file")
+    @classmethod
+    def _is_certificate(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            earliest_expiry(path)
         return path
 
     @field_validator("tls_key_file")
@@ -141,11 +150,15 @@ class Settings(BaseSettings):
     @field_validator("max_age_seconds")
     @classmethod
     def _outlives_a_round(cls, age: float | None, info: ValidationInfo) -> float | None:
-        period = info.data.get("period_seconds")
-        if age is not None and period is not None and age <= period:
+        parts = [info.data.get(f"{name}_seconds") for name in ("period", "timeout")]
+        jitter = info.data.get("jitter")
+        if age is None or jitter is None or None in parts:
+            return age
+        least = parts[0] * (1 + jitter / 2) + parts[1]
+        if age < least:
             raise ValueError(
-                f"not longer than period_seconds, {period:g}: good answers would"
-                " grow old between two rounds"
+                f"shorter than a period with its jitter and the timeout, {least:g}:"
+                " good answers would grow old between two rounds"
             )
         return age
 
@@ -167,6 +180,11 @@ class Settings(BaseSettings):
                 raise ValueError("is empty")
             to_metadata(_bearer(path))
         return path
+
+    @property
+    def recovery_period(self) -> float:
+        """The recovery period in force: what is not well is never asked less often than what is."""
+        return min(self.recovery_period_seconds, self.period_seconds)
 
     @property
     def tls(self) -> bool:

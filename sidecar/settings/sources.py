@@ -90,8 +90,8 @@ def _read(path: Path) -> dict[str, Any]:
         mark = error.problem_mark
         where = f" in line {mark.line + 1}" if mark else ""
         raise ValueError(f"is not YAML: {error.problem}{where}") from None
-    except yaml.YAMLError:
-        raise ValueError("is not YAML") from None
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError):
+        raise ValueError("is not YAML") from None  # the library lets some of these through
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):

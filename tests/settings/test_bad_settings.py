@@ -7,7 +7,7 @@ import pytest
 from sidecar.settings import BadSettings, load
 
 URL = "allowed: host:port, grpc://, grpcs://, http://, https://, dns:///host:port or unix:///path"
-SECONDS = "allowed: seconds, more than 0"
+SECONDS = "allowed: seconds, more than 0, at most a day"
 COUNT = "allowed: a whole number from 1"
 NUMBER = "input should be a valid number, unable to parse string as a number"
 MODELS = (
@@ -58,12 +58,17 @@ BAD = [
         '[{"nam": "a"}]',
         f"0.name: field required, 0.nam: extra inputs are not permitted; {MODELS}",
     ),
+    (
+        "models",
+        '[{"name": "a", "version": 1.1}]',
+        f"0.version: input should be a valid string; {MODELS}",
+    ),
     ("models", "a\tb", f"0.name: has a control character; {MODELS}"),
     ("period_seconds", "soon", f"{NUMBER}; {SECONDS}"),
     ("period_seconds", "-1", f"input should be greater than 0; {SECONDS}"),
     ("recovery_period_seconds", "0", f"input should be greater than 0; {SECONDS}"),
     ("timeout_seconds", "5", f"not shorter than period_seconds, 5; {SECONDS}"),
-    ("timeout_seconds", "inf", f"input should be a finite number; {SECONDS}"),
+    ("timeout_seconds", "inf", f"input should be less than or equal to 86400; {SECONDS}"),
     ("jitter", "1.5", "input should be less than or equal to 1; allowed: a share from 0 to 1"),
     ("concurrency", "0", f"input should be greater than or equal to 1; {COUNT}"),
     (
@@ -74,12 +79,13 @@ BAD = [
     (
         "startup_grace_seconds",
         "-1",
-        "input should be greater than or equal to 0; allowed: seconds, 0 or more",
+        "input should be greater than or equal to 0; allowed: seconds, from 0 to a day",
     ),
     (
         "max_age_seconds",
         "5",
-        "not longer than period_seconds, 5: good answers would grow old between two rounds;"
+        "shorter than a period with its jitter and the timeout, 7.25: good answers would grow old"
+        " between two rounds;"
         f" {SECONDS}",
     ),
     (
@@ -102,7 +108,7 @@ BAD = [
     (
         "drain_seconds",
         "-1",
-        "input should be greater than or equal to 0; allowed: seconds, 0 or more",
+        "input should be greater than or equal to 0; allowed: seconds, from 0 to a day",
     ),
     (
         "log_level",
@@ -126,7 +132,7 @@ def test_a_bad_setting_is_named_with_what_was_given_and_what_is_allowed(setting,
         ("secret", "a part has no '=' between its name and its value"),
         (
             "Token=secret",
-            "header name 'Token'...: a name is made of lower-case letters, digits and _ . -",
+            "the name of header 1 is not of lower-case letters, digits and _ . - alone",
         ),
         ("a=s\u00e9cret", "header 'a': a value is a str of printable ASCII"),
     ],
@@ -182,6 +188,8 @@ def test_a_setting_that_nothing_resembles_is_just_named(tmp_path):
         (b"a: \x07", "is not YAML"),
         (b"- a", "is not a mapping of settings to values"),
         (b"1: a", "is not a mapping of settings to values"),
+        (b"a: !!timestamp x", "is not YAML"),
+        (b"[" * 3000, "is not YAML"),
         (
             b"!!python/object/apply:os.system [true]",
             "is not YAML: could not determine a constructor",
@@ -215,6 +223,22 @@ def test_a_key_that_is_not_the_certificates_is_refused(pki, other_pki):
 def test_a_file_without_a_certificate_is_refused(pki):
     (line,) = errors({"tls_ca_file": str(pki.key)})
     assert "holds no certificate in PEM form" in line
+    lines = errors({"tls_cert_file": str(pki.key), "tls_key_file": str(pki.key)})
+    assert "holds no certificate in PEM form" in lines[0]
+
+
+def test_a_certificate_of_another_form_is_refused(pki, tmp_path):
+    file = tmp_path / "ca.pem"
+    file.write_text(pki.ca.read_text().replace(" CERT", " TRUSTED CERT"))
+    (line,) = errors({"tls_ca_file": str(file)})
+    assert "holds no certificate in PEM form" in line
+
+
+def test_a_certificate_that_is_cut_short_is_refused(tmp_path):
+    file = tmp_path / "ca.pem"
+    file.write_text("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n")
+    (line,) = errors({"tls_ca_file": str(file)})
+    assert "holds a certificate that cannot be read" in line
 
 
 def test_plaintext_by_url_and_tls_settings_contradict_each_other(pki):

@@ -97,6 +97,11 @@ def test_models_can_be_written_in_short_or_as_json(text, expected):
     assert load({"models": text}).checks == models(*expected)
 
 
+def test_what_is_not_well_is_never_asked_less_often_than_what_is():
+    settings = load({"period_seconds": "0.5", "timeout_seconds": "0.4"})
+    assert settings.recovery_period == 0.5
+
+
 def test_models_can_be_written_in_yaml(file):
     path = file("models:\n  - resnet50\n  - bert:3\n  - {name: gpt, version: 2, required: false}\n")
     settings = load({}, path)
