@@ -9,7 +9,9 @@ board.py     keeps the current health and tells whoever listens
 metrics.py   shows it to Prometheus
 logs.py      tells people what changed
 web.py       answers the kubelet
-settings.py  every knob, validated
+status.py    the one JSON document
+settings/    every knob, where it comes from, and every error in words
+certificates.py  when the TLS files expire
 daemon.py    puts the rooms together, and stops them in order
 cli.py       the command line
 demo.py      a toy server whose health is chosen

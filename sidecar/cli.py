@@ -68,6 +68,9 @@ def _serve(settings: "Settings", *, demo: bool) -> int:
         return FAILED
     web.allow_many_connections()
     asyncio.run((daemon.run_demo if demo else daemon.run)(settings, listener))
+    # The loop has taken its handlers along, and one more signal would be an exit code of its own.
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, signal.SIG_IGN)
     return OK
 
 

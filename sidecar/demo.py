@@ -41,6 +41,7 @@ class ToyServer:
     models:       the answer for each model, by `name` or `name:version`; one
                   that is not here is NOT_FOUND.
     asked:        how often each call was made.
+    metadata:     what came with the latest call.
     """
 
     def __init__(self, models: dict[str, Reply] | None = None, *, service: str = SERVICE) -> None:
@@ -48,6 +49,7 @@ class ToyServer:
         self.ready: Reply | None = None
         self.models: dict[str, Reply] = dict(models or {})
         self.asked: Counter[str] = Counter()
+        self.metadata: dict[str, str | bytes] = {}
         self.port = 0
         self._service = service
         self._server: grpc.aio.Server | None = None
@@ -127,6 +129,7 @@ class ToyServer:
             request: Request, context: "grpc.aio.ServicerContext[Request, bytes]"
         ) -> bytes:
             self.asked[rpc] += 1
+            self.metadata = dict(context.invocation_metadata() or ())
             reply = choose(request)
             if isinstance(reply, Refusal):
                 await context.abort(reply.code, reply.details)

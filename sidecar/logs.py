@@ -103,6 +103,9 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     `form` is `text`, `json` or `auto`: text on a terminal, JSON elsewhere.
     """
     stream = stream or sys.stderr
+    if stream is None:  # it was closed by whoever started us
+        logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+        return
     text = form == "text" or (form == "auto" and stream.isatty())
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter() if text else JsonFormatter())

@@ -65,7 +65,7 @@ def allow_many_connections() -> None:
 async def serve(app: web.Application, listener: socket.socket) -> web.AppRunner:
     """Starts to answer on the socket; the runner's cleanup() ends it."""
     logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, keepalive_timeout=20)
     await runner.setup()
     await web.SockSite(runner, listener).start()
     return runner
