@@ -7,7 +7,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from sidecar.health.checks import Answer
+from sidecar.health.state import EFFECTS, Effect
 from sidecar.health.verdict import ENDPOINTS, Policy
 from sidecar.metrics import HealthCollector, PollCounter, register_process
 from sidecar.settings import Settings
@@ -67,7 +67,16 @@ def test_every_metric_is_in_the_table_with_its_type_and_labels():
 
 
 def test_the_answers_and_the_endpoints_are_in_their_tables():
-    assert [row[0].strip("`") for row in rows("How it decides")] == list(Answer)
+    words = {
+        "ready": Effect.SUCCESS,
+        "live": Effect.SUCCESS,
+        "not ready, at once": Effect.DECISIVE,
+        "doubtful": Effect.DOUBTFUL,
+        "as it was": Effect.NEUTRAL,
+        "-": Effect.NEUTRAL,
+    }
+    told = {r[0].strip("`"): (words[r[2]], words[r[3]]) for r in rows("How it decides")}
+    assert told == EFFECTS
     assert [row[0].strip("`/") for row in rows("Endpoints")] == [*ENDPOINTS, "metrics", "status"]
 
 

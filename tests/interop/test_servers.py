@@ -148,7 +148,7 @@ def test_a_model_that_turns_unready_stops_the_traffic_until_it_is_ready_again(se
 def test_a_killed_server_gets_no_traffic_at_once_and_is_dead_after_three_failures(server, tmp_path):
     server.start(loaded=[A])
     # With rounds this far apart only the lost connection can tell.
-    slow = ("--period-seconds=60", "--timeout-seconds=2", "--recovery-period-seconds=1")
+    slow = ("--period-seconds=60", "--timeout-seconds=2", "--recovery-period-seconds=3")
     with watching(server, tmp_path, f"--models={A}", *slow) as sidecar:
         sidecar.wait_for("/readyz", 200)
 
