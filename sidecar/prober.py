@@ -23,6 +23,7 @@ TABLE: tuple[tuple[grpc.StatusCode, str, Answer], ...] = (
     # gRPC, when the TLS handshake fails, by whose fault it was.
     (grpc.StatusCode.UNAVAILABLE, "CERTIFICATE_VERIFY_FAILED", Answer.TLS),
     (grpc.StatusCode.UNAVAILABLE, "Hostname Verification Check failed", Answer.TLS),
+    (grpc.StatusCode.UNAVAILABLE, "is not in peer certificate", Answer.TLS),  # grpcio 1.62
     (grpc.StatusCode.UNAVAILABLE, "WRONG_VERSION_NUMBER", Answer.TLS),
     (grpc.StatusCode.UNAVAILABLE, "SSL_ERROR", Answer.TLS),
     (grpc.StatusCode.UNAVAILABLE, "Ssl handshake", Answer.TLS),
