@@ -58,7 +58,21 @@ class ToyServer:
         """Listens on the port of 127.0.0.1, 0 for a free one; `port` then tells which."""
         # Without this a second server could share a port that is taken.
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(self._service, self.handlers()),)
+        )
+        address = f"127.0.0.1:{port}"
+        self.port = (
+            server.add_insecure_port(address)
+            if creds is None
+            else server.add_secure_port(address, creds)
+        )
+        await server.start()
+        self._server = server
+
+    def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+        """What answers each call, by the call's name."""
+        return {
             "ServerLive": self._handler(
                 "ServerLive",
                 messages.ServerLiveRequest,
@@ -78,17 +92,6 @@ class ToyServer:
                 lambda value: messages.ModelReadyResponse(ready=value),
             ),
         }
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(self._service, handlers),)
-        )
-        address = f"127.0.0.1:{port}"
-        self.port = (
-            server.add_insecure_port(address)
-            if creds is None
-            else server.add_secure_port(address, creds)
-        )
-        await server.start()
-        self._server = server
 
     async def stop(self) -> None:
         """Closes the port and every connection at once."""

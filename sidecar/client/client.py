@@ -1,44 +1,27 @@
 """The calls of the Open Inference Protocol, asynchronous, over one gRPC channel."""
 
-import asyncio
 import logging
-import time
+from functools import partial
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Self, TypeVar
 
 import grpc
-import grpc.aio
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
-from sidecar.client.channel import (
-    ChannelArgs,
-    channel_options,
-    credentials,
-    open_channel,
-    parse_url,
-)
-from sidecar.client.metadata import Headers, to_metadata
+from sidecar.client import description, wire
+from sidecar.client.channel import ChannelArgs, channel_options, credentials, parse_url
+from sidecar.client.connection import USE_CLIENT_DEFAULT, Connection, Timeout
+from sidecar.client.description import ModelIndex, ModelMetadata, ServerMetadata
+from sidecar.client.errors import InvalidInput
+from sidecar.client.metadata import Headers
+from sidecar.client.request import InferRequest
+from sidecar.client.response import InferResponse
 from sidecar.oip import SERVICE, messages
 
-logger = logging.getLogger(__name__)
+M = TypeVar("M", bound=Message)
 
-Reply = TypeVar("Reply", bound=Message)
-
-
-class UseClientDefault:
-    """The type of USE_CLIENT_DEFAULT: the timeout that was given to the client."""
-
-    def __repr__(self) -> str:
-        return "USE_CLIENT_DEFAULT"
-
-
-USE_CLIENT_DEFAULT: Final = UseClientDefault()
-
-Timeout = float | None | UseClientDefault
-
-
-class _Call(Protocol):
-    def __call__(self, request: bytes, *, timeout: float | None, metadata: Any) -> Any: ...
+# Requests without a field are the same bytes each time.
+EMPTY = b""
 
 
 class InferenceGRPCClient:
@@ -57,12 +40,15 @@ class InferenceGRPCClient:
     timeout:            seconds that a call may take; None for no deadline.
     retries:            attempts a call gets when the answer is UNAVAILABLE, at
                         most 5; 0, 1 and None mean one attempt. A
-                        `grpc.service_config` in channel_args replaces this.
+                        `grpc.service_config` in channel_args replaces this, and
+                        `("grpc.enable_retries", 0)` switches it off.
     grpc_service:       full name of the service; TorchServe's own differs.
 
     The client may be made outside an event loop and used in several loops, one
-    after the other. Arguments that cannot be used raise InvalidInput, an
-    answer that is not OK raises grpc.RpcError (in fact grpc.aio.AioRpcError).
+    after the other. Every call takes `timeout` in seconds, None for no
+    deadline, and `headers` that are sent along. Arguments that cannot be used
+    raise InvalidInput before anything is sent; an answer that is not OK raises
+    grpc.RpcError (in fact grpc.aio.AioRpcError).
 
     Source of the calls: the Open Inference Protocol's gRPC definition, in this
     project's words in protos/open_inference.proto.
@@ -83,42 +69,56 @@ class InferenceGRPCClient:
         *,
         grpc_service: str = SERVICE,
     ) -> None:
-        self._target = parse_url(url, tls=bool(use_ssl) or creds is not None)
-        if creds is None and self._target.tls:
+        target = parse_url(url, tls=bool(use_ssl) or creds is not None)
+        if creds is None and target.tls:
             creds = credentials(root_certificates, private_key, certificate_chain)
-        self._creds = creds
-        self._options = channel_options(self._target, channel_args, retries)
-        self._timeout = timeout
-        self._service = grpc_service
-        self._level = logging.INFO if verbose else logging.DEBUG
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._channel: grpc.aio.Channel | None = None
-        self._calls: dict[str, _Call] = {}
-        self._closed = False
+        self._connection = Connection(
+            target,
+            creds,
+            channel_options(target, channel_args, retries),
+            service=grpc_service,
+            timeout=timeout,
+            level=logging.INFO if verbose else logging.DEBUG,
+        )
+
+    async def infer(
+        self,
+        infer_request: InferRequest | Message,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+        headers: Headers | None = None,
+    ) -> InferResponse:
+        """Runs a model.
+
+        The request is an InferRequest, or a ModelInferRequest message of any
+        package. InvalidInput comes before anything is sent when a tensor of it
+        cannot be, and after the answer when one of that cannot be read; it
+        names the tensor.
+        """
+        if isinstance(infer_request, InferRequest):
+            request = infer_request.to_bytes()
+        elif wire.is_a(messages.ModelInferRequest, infer_request):
+            request = infer_request.SerializeToString()
+        else:
+            given = type(infer_request).__name__
+            raise InvalidInput(f"given {given}; allowed: InferRequest, ModelInferRequest message")
+        about = infer_request if isinstance(infer_request, InferRequest) else ""
+        return await self._connection.ask(
+            "ModelInfer", request, InferResponse.from_grpc, timeout, headers, about
+        )
 
     async def is_server_live(
         self, timeout: Timeout = USE_CLIENT_DEFAULT, headers: Headers | None = None
     ) -> bool:
-        """Whether the server says that it is live.
-
-        `timeout` is in seconds, None for no deadline; `headers` are sent with
-        the call.
-        """
-        request = messages.ServerLiveRequest()
-        reply = await self._ask(
-            "ServerLive", request, messages.ServerLiveResponse, timeout, headers
-        )
-        return reply.live
+        """Whether the server says that it is live."""
+        kind = messages.ServerLiveResponse
+        return (await self._ask("ServerLive", EMPTY, kind, timeout, headers)).live
 
     async def is_server_ready(
         self, timeout: Timeout = USE_CLIENT_DEFAULT, headers: Headers | None = None
     ) -> bool:
         """Whether the server says that it is ready; servers differ in what they mean by it."""
-        request = messages.ServerReadyRequest()
-        reply = await self._ask(
-            "ServerReady", request, messages.ServerReadyResponse, timeout, headers
-        )
-        return reply.ready
+        kind = messages.ServerReadyResponse
+        return (await self._ask("ServerReady", EMPTY, kind, timeout, headers)).ready
 
     async def is_model_ready(
         self,
@@ -133,31 +133,58 @@ class InferenceGRPCClient:
         Of a model that it does not know, Triton says False, KServe answers
         NOT_FOUND and MLServer UNKNOWN; the last two raise grpc.RpcError.
         """
-        request = messages.ModelReadyRequest(name=model_name, version=model_version)
-        reply = await self._ask(
-            "ModelReady", request, messages.ModelReadyResponse, timeout, headers
-        )
-        return reply.ready
+        request = wire.build(messages.ModelReadyRequest, name=model_name, version=model_version)
+        kind = messages.ModelReadyResponse
+        data = request.SerializeToString()
+        return (await self._ask("ModelReady", data, kind, timeout, headers)).ready
+
+    async def server_metadata(
+        self, timeout: Timeout = USE_CLIENT_DEFAULT, headers: Headers | None = None
+    ) -> ServerMetadata:
+        """The server's name, version and extensions. TorchServe has this call not implemented."""
+        kind = messages.ServerMetadataResponse
+        reply = await self._ask("ServerMetadata", EMPTY, kind, timeout, headers)
+        return description.server_metadata(reply)
+
+    async def model_metadata(
+        self,
+        model_name: str,
+        model_version: str = "",
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+        headers: Headers | None = None,
+    ) -> ModelMetadata:
+        """The model's versions, framework and tensors; without a version the server chooses."""
+        request = wire.build(messages.ModelMetadataRequest, name=model_name, version=model_version)
+        kind = messages.ModelMetadataResponse
+        data = request.SerializeToString()
+        reply = await self._ask("ModelMetadata", data, kind, timeout, headers)
+        return description.model_metadata(reply)
+
+    async def repository_index(
+        self,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+        headers: Headers | None = None,
+        *,
+        ready: bool = False,
+    ) -> tuple[ModelIndex, ...]:
+        """The models in the server's repository; with `ready` only those that are.
+
+        Triton and MLServer have this call, the others answer UNIMPLEMENTED. It
+        is no substitute for `is_model_ready`: polled hard, it can stall Triton.
+        """
+        request = messages.RepositoryIndexRequest(ready=ready)
+        kind = messages.RepositoryIndexResponse
+        data = request.SerializeToString()
+        reply = await self._ask("RepositoryIndex", data, kind, timeout, headers)
+        return description.repository_index(reply)
 
     async def wait_disconnected(self) -> None:
-        """Returns when an established connection is lost; connects nothing by itself.
-
-        Each wait is given the state that was last seen. A state read afresh
-        could hide a change in between, and then the wait would never end.
-        """
-        channel = self._open()
-        seen = channel.get_state()
-        while seen is not grpc.ChannelConnectivity.READY:
-            await channel.wait_for_state_change(seen)
-            seen = channel.get_state()
-        await channel.wait_for_state_change(seen)
+        """Returns when an established connection is lost; connects nothing by itself."""
+        await self._connection.wait_disconnected()
 
     async def close(self) -> None:
         """Closes the channel; calls under way are cancelled. A second close does nothing."""
-        self._closed = True
-        channel, self._channel = self._channel, None
-        if channel is not None and self._loop is asyncio.get_running_loop():
-            await channel.close()
+        await self._connection.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -170,55 +197,8 @@ class InferenceGRPCClient:
     ) -> None:
         await self.close()
 
-    def _open(self) -> grpc.aio.Channel:
-        """The channel of the running loop; a new loop gets a new one."""
-        if self._closed:
-            raise grpc.aio.UsageError("the client is closed")
-        loop = asyncio.get_running_loop()
-        if self._channel is None or self._loop is not loop:
-            self._channel = open_channel(self._target, self._creds, self._options)
-            self._loop = loop
-            self._calls = {}
-        return self._channel
-
     async def _ask(
-        self,
-        rpc: str,
-        request: Message,
-        reply_type: type[Reply],
-        timeout: Timeout,
-        headers: Headers | None,
-    ) -> Reply:
-        deadline = self._timeout if isinstance(timeout, UseClientDefault) else timeout
-        metadata = to_metadata(headers)
-        channel = self._open()
-        call = self._calls.get(rpc)
-        if call is None:
-            call = self._calls[rpc] = channel.unary_unary(f"/{self._service}/{rpc}")
-        started = time.perf_counter()
-        try:
-            raw = await call(request.SerializeToString(), timeout=deadline, metadata=metadata)
-            reply = _parse(rpc, reply_type, raw)
-        except grpc.aio.AioRpcError as error:
-            self._log(rpc, f"{error.code().name}: {error.details()}", started)
-            raise
-        self._log(rpc, "OK", started)
-        return reply
-
-    def _log(self, rpc: str, outcome: str, started: float) -> None:
-        if logger.isEnabledFor(self._level):
-            took = time.perf_counter() - started
-            logger.log(self._level, "%s %s %s in %.4f s", self._target.address, rpc, outcome, took)
-
-
-def _parse(rpc: str, reply_type: type[Reply], raw: bytes) -> Reply:
-    """The reply; one that cannot be read is INTERNAL, as gRPC's synchronous client has it."""
-    try:
-        return reply_type.FromString(raw)
-    except DecodeError as error:
-        raise grpc.aio.AioRpcError(
-            grpc.StatusCode.INTERNAL,
-            grpc.aio.Metadata(),
-            grpc.aio.Metadata(),
-            details=f"the reply to {rpc} cannot be parsed: {error}",
-        ) from error
+        self, rpc: str, request: bytes, reply: type[M], timeout: Timeout, headers: Headers | None
+    ) -> M:
+        read = partial(wire.own, reply)
+        return await self._connection.ask(rpc, request, read, timeout, headers)

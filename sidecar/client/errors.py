@@ -2,11 +2,35 @@
 
 
 class InvalidInput(ValueError):
-    """An argument that cannot be used; nothing was sent.
+    """Something that cannot be used: an argument, or the content of a tensor.
 
-    `reason` says what was given and what is allowed.
+    `reason` says what was given and what is allowed. When it comes from an
+    argument, nothing was sent.
     """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class Unreadable(InvalidInput):
+    """Bytes that are not the message that they should be."""
+
+
+class InferenceError(RuntimeError):
+    """An array that does not fit the tensor it is meant for.
+
+    `status` and `debug_details` are kept for programs that make such errors
+    themselves, as they may with KServe's class.
+    """
+
+    def __init__(
+        self, reason: str, status: str | None = None, debug_details: object = None
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+        self.debug_details = debug_details
+
+    def __str__(self) -> str:
+        return f"[{self.status}] {self.reason}" if self.status else self.reason

@@ -1,0 +1,169 @@
+"""One gRPC channel to one server: a call on bytes, its deadline, its headers and its log line."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeVar
+
+import grpc
+import grpc.aio
+
+from sidecar.client.channel import Target, open_channel
+from sidecar.client.errors import InvalidInput, Unreadable
+from sidecar.client.metadata import Headers, to_metadata
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class UseClientDefault:
+    """The type of USE_CLIENT_DEFAULT: the timeout that was given to the client."""
+
+    def __repr__(self) -> str:
+        return "USE_CLIENT_DEFAULT"
+
+
+USE_CLIENT_DEFAULT: Final = UseClientDefault()
+
+Timeout = float | None | UseClientDefault
+
+
+class _Call(Protocol):
+    def __call__(self, request: bytes, *, timeout: float | None, metadata: Any) -> Any: ...
+
+
+class Connection:
+    """Opens its channel when it is first needed, and in another event loop another one.
+
+    `timeout` is the deadline in seconds of a call that has none of its own;
+    `level` that of the line that each call logs.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        creds: grpc.ChannelCredentials | None,
+        options: list[tuple[str, Any]],
+        *,
+        service: str,
+        timeout: float | None,
+        level: int,
+    ) -> None:
+        self._target = target
+        self._creds = creds
+        self._options = options
+        self._service = service
+        self._timeout = check_timeout(timeout)
+        self._level = level
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._channel: grpc.aio.Channel | None = None
+        self._calls: dict[str, _Call] = {}
+        self._closed = False
+
+    async def ask(
+        self,
+        rpc: str,
+        request: bytes,
+        read: Callable[[bytes], T],
+        timeout: Timeout,
+        headers: Headers | None,
+        about: object = "",
+    ) -> T:
+        """Makes a call and reads its reply; grpc.RpcError when the answer is not OK.
+
+        A reply that `read` finds Unreadable is INTERNAL, as gRPC's synchronous
+        client has it. `about` is what the log line tells of the request.
+        """
+        deadline = (
+            self._timeout if isinstance(timeout, UseClientDefault) else check_timeout(timeout)
+        )
+        metadata = to_metadata(headers) if headers is not None else None
+        channel = self._open()
+        call = self._calls.get(rpc)
+        if call is None:
+            call = self._calls[rpc] = channel.unary_unary(f"/{self._service}/{rpc}")
+        started = time.perf_counter()
+        try:
+            reply = await call(request, timeout=deadline, metadata=metadata)
+            answer = _read(rpc, read, reply)
+        except grpc.aio.AioRpcError as error:
+            self._log(rpc, f"{error.code().name}: {error.details()}", started, metadata, about)
+            raise
+        self._log(rpc, "OK", started, metadata, about)
+        return answer
+
+    async def wait_disconnected(self) -> None:
+        """Returns when an established connection is lost; connects nothing by itself.
+
+        Each wait is given the state that was last seen. A state read afresh
+        could hide a change in between, and then the wait would never end.
+        """
+        channel = self._open()
+        seen = channel.get_state()
+        while seen is not grpc.ChannelConnectivity.READY:
+            await channel.wait_for_state_change(seen)
+            seen = channel.get_state()
+        await channel.wait_for_state_change(seen)
+
+    async def close(self) -> None:
+        """Closes the channel; calls under way are cancelled. A second close does nothing."""
+        self._closed = True
+        channel, self._channel = self._channel, None
+        if channel is not None and self._loop is asyncio.get_running_loop():
+            await channel.close()
+
+    def _open(self) -> grpc.aio.Channel:
+        """The channel of the running loop; a new loop gets a new one."""
+        if self._closed:
+            raise grpc.aio.UsageError("the client is closed")
+        loop = asyncio.get_running_loop()
+        if self._channel is None or self._loop is not loop:
+            self._channel = open_channel(self._target, self._creds, self._options)
+            self._loop = loop
+            self._calls = {}
+        return self._channel
+
+    def _log(
+        self,
+        rpc: str,
+        outcome: str,
+        started: float,
+        metadata: tuple[tuple[str, str | bytes], ...] | None,
+        about: object,
+    ) -> None:
+        """One line. Of the headers it has the names only, for any value may be a secret."""
+        if not logger.isEnabledFor(self._level):
+            return
+        took = time.perf_counter() - started
+        names = ", ".join(name for name, _ in metadata or ())
+        logger.log(
+            self._level,
+            "%s %s %s in %.4f s%s%s",
+            self._target.address,
+            rpc,
+            outcome,
+            took,
+            f"; {about}" if about else "",
+            f"; headers: {names}" if names else "",
+        )
+
+
+def check_timeout(timeout: object) -> float | None:
+    """The deadline in seconds, None for none; InvalidInput for what is neither."""
+    if timeout is None or isinstance(timeout, int | float):
+        return timeout
+    raise InvalidInput(f"timeout {timeout!r} is neither a number of seconds nor None")
+
+
+def _read(rpc: str, read: Callable[[bytes], T], reply: bytes) -> T:
+    try:
+        return read(reply)
+    except Unreadable as error:
+        raise grpc.aio.AioRpcError(
+            grpc.StatusCode.INTERNAL,
+            grpc.aio.Metadata(),
+            grpc.aio.Metadata(),
+            details=f"the reply to {rpc} cannot be parsed: {error}",
+        ) from error

@@ -1,0 +1,214 @@
+"""The protocol's datatypes: values to raw bytes and back, and the typed form of each.
+
+Raw bytes are little-endian and row-major without padding; a BYTES element is
+its length in four bytes and then itself. Source: the Open Inference Protocol,
+"tensor data".
+"""
+
+import math
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from operator import index
+from typing import Any
+
+from sidecar.client.errors import InvalidInput
+
+Buffer = bytes | bytearray | memoryview
+
+LENGTH = struct.Struct("<I")
+
+# FP32's infinity as a word, without the sign.
+INFINITY = 0x7F800000
+
+# What `struct` and Python's own comparisons raise for a value that does not fit.
+MISFITS = (struct.error, OverflowError, TypeError, ValueError)
+
+# An error shows no more of a value than this.
+MAX_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Datatype:
+    """One datatype.
+
+    size:   bytes an element takes; None for BYTES, where it varies.
+    code:   the element in the words of `struct`.
+    field:  the member of InferTensorContents that holds it; None for what
+            travels as raw bytes only.
+    takes:  which values it takes, in words.
+    """
+
+    name: str
+    size: int | None
+    code: str
+    field: str | None
+    takes: str
+
+
+def _integer(name: str, code: str, field: str) -> Datatype:
+    size = struct.calcsize("<" + code)
+    low, high = (0, 256**size - 1) if code.isupper() else (-(256**size) // 2, 256**size // 2 - 1)
+    return Datatype(name, size, code, field, f"whole numbers from {low} to {high}")
+
+
+DATATYPES = {
+    datatype.name: datatype
+    for datatype in (
+        Datatype("BOOL", 1, "?", "bool_contents", "true or false"),
+        _integer("INT8", "b", "int_contents"),
+        _integer("INT16", "h", "int_contents"),
+        _integer("INT32", "i", "int_contents"),
+        _integer("INT64", "q", "int64_contents"),
+        _integer("UINT8", "B", "uint_contents"),
+        _integer("UINT16", "H", "uint_contents"),
+        _integer("UINT32", "I", "uint_contents"),
+        _integer("UINT64", "Q", "uint64_contents"),
+        Datatype("FP16", 2, "e", None, "numbers up to 65504"),
+        Datatype("BF16", 2, "f", None, "numbers up to 3.39e38"),
+        Datatype("FP32", 4, "f", "fp32_contents", "numbers up to 3.4e38"),
+        Datatype("FP64", 8, "d", "fp64_contents", "numbers"),
+        Datatype("BYTES", None, "", "bytes_contents", "bytes or text"),
+    )
+}
+
+
+def find(name: str) -> Datatype:
+    """The datatype of this name, or InvalidInput that lists those that there are."""
+    datatype = DATATYPES.get(name)
+    if datatype is None:
+        raise InvalidInput(f"datatype {name!r} is unknown; known are {', '.join(DATATYPES)}")
+    return datatype
+
+
+def count(shape: Sequence[int]) -> int:
+    """How many elements a shape has room for; InvalidInput when it is none."""
+    try:
+        sizes = [index(size) for size in shape]
+    except TypeError:
+        sizes = [-1]
+    if min(sizes, default=0) < 0:
+        raise InvalidInput(f"shape {shape!r} is not a list of sizes from 0")
+    return math.prod(sizes)
+
+
+def flatten(values: Sequence[Any]) -> Sequence[Any]:
+    """The elements of lists in lists, in row-major order; a flat list as it is."""
+    if values and isinstance(values[0], list | tuple):
+        return list(_elements(values))
+    return values
+
+
+def _elements(values: Sequence[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _elements(value)
+        else:
+            yield value
+
+
+def to_bytes(values: Sequence[Any]) -> list[bytes]:
+    """The elements of a BYTES tensor, text as UTF-8."""
+    return [value if type(value) is bytes else _to_bytes(value) for value in values]
+
+
+def _to_bytes(value: object) -> bytes:
+    if isinstance(value, str):
+        try:
+            return value.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(f"{_shown(value)} cannot be written as UTF-8") from None
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    raise InvalidInput(f"given {_shown(value)}; BYTES takes {DATATYPES['BYTES'].takes}")
+
+
+def encode(datatype: Datatype, values: Sequence[Any]) -> bytes:
+    """A flat list as raw bytes; InvalidInput names the first element that does not fit."""
+    if datatype.size is None:
+        return join(to_bytes(values))
+    try:
+        return _pack(datatype, values)
+    except MISFITS:
+        raise InvalidInput(_misfit(datatype, values)) from None
+
+
+def _pack(datatype: Datatype, values: Sequence[Any]) -> bytes:
+    if datatype.name == "BOOL" and not all(value in (0, 1) for value in values):
+        raise ValueError("neither true nor false")  # struct takes anything for a bool
+    raw = struct.pack(f"<{len(values)}{datatype.code}", *values)
+    return _shorten(raw) if datatype.name == "BF16" else raw
+
+
+def _misfit(datatype: Datatype, values: Sequence[Any]) -> str:
+    for number, value in enumerate(values):
+        try:
+            _pack(datatype, [value])
+        except MISFITS:
+            return f"element {number} is {_shown(value)}; {datatype.name} takes {datatype.takes}"
+    return f"{datatype.name} takes {datatype.takes}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
+
+
+def decode(datatype: Datatype, raw: Buffer) -> list[Any]:
+    """Raw bytes as a flat list of Python's own values; bytes for BYTES."""
+    if datatype.size is None:
+        return split(raw)
+    count, rest = divmod(len(raw), datatype.size)
+    if rest:
+        raise InvalidInput(
+            f"{len(raw)} raw bytes are no whole number of elements of {datatype.size} bytes"
+        )
+    if datatype.name == "BF16":
+        raw = _lengthen(raw)
+    return list(struct.unpack(f"<{count}{datatype.code}", raw))
+
+
+def join(elements: Sequence[bytes]) -> bytes:
+    """The raw form of BYTES."""
+    pack = LENGTH.pack
+    return b"".join([part for element in elements for part in (pack(len(element)), element)])
+
+
+def split(raw: Buffer) -> list[bytes]:
+    """The elements of raw BYTES, or InvalidInput when the last one is cut short."""
+    data = raw if isinstance(raw, bytes) else bytes(raw)
+    read, total = LENGTH.unpack_from, len(data)
+    elements: list[bytes] = []
+    start = 0
+    while start < total:
+        content = start + 4
+        end = content + read(data, start)[0] if content <= total else total + 1
+        if end > total:
+            raise InvalidInput(f"raw BYTES are cut short in element {len(elements)}")
+        elements.append(data[content:end])
+        start = end
+    return elements
+
+
+def _shorten(raw: bytes) -> bytes:
+    """FP32 to BF16, to the nearest, and of two equally near to the even one, as hardware does."""
+    words = struct.unpack(f"<{len(raw) // 4}I", raw)
+    return struct.pack(f"<{len(words)}H", *map(_rounded, words))
+
+
+def _rounded(word: int) -> int:
+    magnitude = word & 0x7FFFFFFF
+    if magnitude > INFINITY:  # a NaN, which must not become an infinity
+        return word >> 16 | 0x40
+    half = (word + 0x7FFF + (word >> 16 & 1)) >> 16
+    if half & 0x7FFF == INFINITY >> 16 and magnitude != INFINITY:
+        raise OverflowError("too large for BF16")
+    return half
+
+
+def _lengthen(raw: Buffer) -> bytearray:
+    """BF16 to FP32, which is exact."""
+    longer = bytearray(2 * len(raw))
+    longer[2::4] = raw[0::2]
+    longer[3::4] = raw[1::2]
+    return longer

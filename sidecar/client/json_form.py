@@ -1,0 +1,109 @@
+"""The V2 JSON form of tensors and what surrounds them, without its binary extension.
+
+Source: the Open Inference Protocol's REST definition, "inference request JSON
+object" and "inference response JSON object".
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from sidecar.client import datatypes, parameters
+from sidecar.client.errors import InvalidInput
+from sidecar.client.parameters import Parameters
+from sidecar.client.tensors import Tensor
+
+T = TypeVar("T", bound=Tensor)
+
+Body = Mapping[str, Any] | bytes | str
+
+# Says how long a tensor is in the bytes behind the JSON.
+BINARY_SIZE = "binary_data_size"
+
+
+def write(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
+    """The tensors as JSON objects; InvalidInput names the one that has no such form."""
+    return [
+        {
+            "name": tensor.name,
+            "shape": list(tensor.shape),
+            "datatype": tensor.datatype,
+            **with_parameters(tensor.parameters),
+            "data": _data(tensor),
+        }
+        for tensor in tensors
+    ]
+
+
+def with_parameters(given: Parameters | None) -> dict[str, Any]:
+    """The member `parameters` if there are any, else nothing."""
+    plain = parameters.from_grpc(parameters.to_grpc(given))
+    return {"parameters": plain} if plain else {}
+
+
+def _data(tensor: Tensor) -> list[Any]:
+    values = tensor.to_list()
+    with tensor.named():
+        datatype = datatypes.find(tensor.datatype)
+        if datatype.field is None:
+            raise InvalidInput(f"{datatype.name} has no JSON form")
+        datatypes.encode(datatype, values)
+    return tensor.as_string() if datatype.size is None else list(values)
+
+
+def parse(body: Body) -> Mapping[str, Any]:
+    """The JSON object of a body that may be parsed already."""
+    if isinstance(body, bytes | str):
+        try:
+            body = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise InvalidInput(f"the body is not JSON: {error}") from None
+    if not isinstance(body, Mapping):
+        raise InvalidInput(f"given {type(body).__name__}; a JSON object is expected")
+    return body
+
+
+def text(document: Mapping[str, Any], member: str) -> str | None:
+    """A member that is text, None when it is not there."""
+    value = document.get(member)
+    if value is not None and not isinstance(value, str):
+        raise InvalidInput(f"{member} is {type(value).__name__}, text is expected")
+    return value
+
+
+def objects(document: Mapping[str, Any], member: str) -> list[Mapping[str, Any]]:
+    """A member that is a list of objects, each with a name; empty when it is not there."""
+    found = document.get(member)
+    found = [] if found is None else found
+    if not isinstance(found, list) or not all(isinstance(item, Mapping) for item in found):
+        raise InvalidInput(f"{member} is not a list of objects")
+    for item in found:
+        if not isinstance(item.get("name"), str):
+            raise InvalidInput(f"{member} has an object without a name")
+    return found
+
+
+def read_parameters(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The member `parameters`, whatever JSON it holds."""
+    found = document.get("parameters")
+    if found is not None and not isinstance(found, dict):
+        raise InvalidInput(f"parameters are {type(found).__name__}, an object is expected")
+    return found or None
+
+
+def read(kind: type[T], document: Mapping[str, Any], member: str) -> list[T]:
+    """The tensors of a member; InvalidInput names the one that is no good."""
+    return [_read(kind, item) for item in objects(document, member)]
+
+
+def _read(kind: type[T], item: Mapping[str, Any]) -> T:
+    given = read_parameters(item) or {}
+    tensor = kind(item["name"], item.get("shape"), item.get("datatype"), parameters=given or None)  # type: ignore[arg-type] # checked there
+    with tensor.named():
+        if BINARY_SIZE in given:
+            raise InvalidInput("the binary extension of the JSON form is not spoken here")
+        if not isinstance(item.get("data"), list):
+            raise InvalidInput("it has no list called data")
+        tensor.data = item["data"]
+        datatypes.encode(datatypes.find(tensor.datatype), tensor.to_list())
+    return tensor

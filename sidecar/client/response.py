@@ -1,0 +1,160 @@
+"""A response: what a model answered, and its forms on the wire and in JSON."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from google.protobuf.message import Message
+
+from sidecar.client import grpc_form, json_form, wire
+from sidecar.client import parameters as plain
+from sidecar.client.datatypes import Buffer
+from sidecar.client.errors import InvalidInput
+from sidecar.client.parameters import Parameters
+from sidecar.client.request import RequestedOutput
+from sidecar.client.tensors import InferOutput, by_name, give_raw
+from sidecar.oip import messages
+
+RAW = messages.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
+
+
+class InferResponse:
+    """What a model answered, with KServe's names for everything.
+
+    response_id:         the id of the request.
+    model_name:          the model's name.
+    infer_outputs:       its output tensors.
+    model_version:       the version that answered, if the server tells.
+    raw_outputs:         raw bytes for each output in turn, instead of its data.
+    from_grpc:           whether it came over gRPC.
+    parameters:          bool, int, float or str by name.
+    use_binary_outputs:  send every output as raw bytes.
+    requested_outputs:   which outputs the JSON form has, and in which order.
+
+    Source: the Open Inference Protocol, ModelInferResponse.
+    """
+
+    def __init__(
+        self,
+        response_id: str | None,
+        model_name: str,
+        infer_outputs: Sequence[InferOutput],
+        model_version: str | None = None,
+        raw_outputs: Sequence[Buffer] | None = None,
+        from_grpc: bool = False,
+        parameters: Parameters | None = None,
+        use_binary_outputs: bool = False,
+        requested_outputs: Sequence[RequestedOutput] | None = None,
+    ) -> None:
+        self.id = response_id
+        self.model_name = model_name
+        self.model_version = model_version
+        self.outputs = infer_outputs
+        self.parameters = parameters
+        self.use_binary_outputs = use_binary_outputs
+        self.requested_outputs = requested_outputs
+        # KServe has an attribute and a class method of this one name.
+        self.from_grpc = from_grpc  # type: ignore[method-assign,assignment]
+        give_raw(infer_outputs, raw_outputs)
+
+    def get_output_by_name(self, name: str) -> InferOutput | None:
+        """The output of this name, or None."""
+        return by_name(self.outputs, name)
+
+    def to_grpc(self) -> messages.ModelInferResponse:
+        """The message; this response stays as it is. InvalidInput names what cannot be sent."""
+        kind = messages.ModelInferResponse
+        outputs, raws = grpc_form.write(
+            kind.InferOutputTensor, self.outputs, raw=self.use_binary_outputs
+        )
+        return wire.build(
+            kind,
+            model_name=self.model_name,
+            model_version=self.model_version or "",
+            id=self.id or "",
+            parameters=plain.to_grpc(self.parameters),
+            outputs=outputs,
+            raw_output_contents=map(bytes, raws),
+        )
+
+    @classmethod
+    def from_grpc(cls, response: Message | bytes) -> Self:
+        """The response of a ModelInferResponse, of any package's or in bytes; or InvalidInput.
+
+        Of bytes the raw outputs are not copied: they keep those bytes alive.
+        """
+        raws: Sequence[Buffer] = ()
+        if isinstance(response, bytes):
+            response, raws = wire.split(response, RAW)
+        message = wire.own(messages.ModelInferResponse, response)
+        return cls(
+            message.id,
+            message.model_name,
+            grpc_form.read(InferOutput, message.outputs, raws or message.raw_output_contents),
+            model_version=message.model_version,
+            from_grpc=True,
+            parameters=plain.from_grpc(message.parameters),
+            use_binary_outputs=bool(raws or message.raw_output_contents),
+        )
+
+    def to_rest(self) -> tuple[dict[str, Any], None]:
+        """The V2 JSON form, ready for `json.dumps`.
+
+        The second value is always None: with the binary extension it would be
+        the length of the JSON. FP16 and BF16 have no JSON form.
+        """
+        document = {
+            "id": self.id,
+            "model_name": self.model_name,
+            "model_version": self.model_version,
+            "outputs": json_form.write(self._selected()),
+            **json_form.with_parameters(self.parameters),
+        }
+        return document, None
+
+    @classmethod
+    def from_rest(cls, body: json_form.Body) -> Self:
+        """The response of a V2 JSON body, parsed or not; or InvalidInput."""
+        document = json_form.parse(body)
+        return cls(
+            json_form.text(document, "id"),
+            json_form.text(document, "model_name") or "",
+            json_form.read(InferOutput, document, "outputs"),
+            model_version=json_form.text(document, "model_version"),
+            parameters=json_form.read_parameters(document),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that KServe's has in it, and the version, by name."""
+        return {
+            "id": self.id,
+            "model_name": self.model_name,
+            "model_version": self.model_version,
+            "outputs": [tensor.to_dict() for tensor in self.outputs],
+            "parameters": self.parameters,
+            "from_grpc": self.from_grpc,
+        }
+
+    def _selected(self) -> Sequence[InferOutput]:
+        if not self.requested_outputs:
+            return self.outputs
+        selected = []
+        for requested in self.requested_outputs:
+            output = self.get_output_by_name(requested.name)
+            if output is None:
+                names = ", ".join(repr(output.name) for output in self.outputs)
+                raise InvalidInput(f"output {requested.name!r} is not among {names}")
+            selected.append(output)
+        return selected
+
+    def _identity(self) -> tuple[Any, ...]:
+        text = (self.id or "", self.model_name, self.model_version or "")
+        return *text, self.parameters or {}, list(self.outputs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, InferResponse) and self._identity() == other._identity()
+
+    __hash__ = None  # type: ignore[assignment] # it can change
+
+    def __repr__(self) -> str:
+        about = f"model_name={self.model_name!r}, model_version={self.model_version!r}"
+        return f"InferResponse({about}, id={self.id!r}, outputs={self.outputs!r})"
