@@ -57,7 +57,9 @@ class ToyServer:
     async def start(self, port: int = 0, creds: grpc.ServerCredentials | None = None) -> None:
         """Listens on the port of 127.0.0.1, 0 for a free one; `port` then tells which."""
         # Without this a second server could share a port that is taken.
-        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        server = grpc.aio.server(
+            options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
+        )
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(self._service, self.handlers()),)
         )

@@ -24,6 +24,11 @@ T = TypeVar("T")
 PAUSE = 0.02  # between two looks at a condition
 
 
+def untyped(value: object) -> Any:
+    """The value without its type, to be given where a type checker would not allow it."""
+    return value
+
+
 def wait_until(condition: Callable[[], T], within: float = 10) -> T:
     """The condition's first true value; fails with its last value after so many seconds."""
     deadline = time.monotonic() + within

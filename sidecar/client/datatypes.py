@@ -141,12 +141,16 @@ def _pack(datatype: Datatype, values: Sequence[Any]) -> bytes:
 
 
 def _misfit(datatype: Datatype, values: Sequence[Any]) -> str:
-    for number, value in enumerate(values):
-        try:
-            _pack(datatype, [value])
-        except MISFITS:
-            return f"element {number} is {_shown(value)}; {datatype.name} takes {datatype.takes}"
-    return f"{datatype.name} takes {datatype.takes}"
+    number, value = next(pair for pair in enumerate(values) if not _fits(datatype, pair[1]))
+    return f"element {number} is {_shown(value)}; {datatype.name} takes {datatype.takes}"
+
+
+def _fits(datatype: Datatype, value: object) -> bool:
+    try:
+        _pack(datatype, [value])
+    except MISFITS:
+        return False
+    return True
 
 
 def _shown(value: object) -> str:

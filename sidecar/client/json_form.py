@@ -37,7 +37,7 @@ def write(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
 
 def with_parameters(given: Parameters | None) -> dict[str, Any]:
     """The member `parameters` if there are any, else nothing."""
-    plain = parameters.from_grpc(parameters.to_grpc(given))
+    plain = parameters.plain(given)
     return {"parameters": plain} if plain else {}
 
 

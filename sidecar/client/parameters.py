@@ -37,7 +37,7 @@ def _name(name: object) -> str:
 def _message(name: str, value: Any) -> messages.InferParameter:
     if hasattr(value, "WhichOneof"):  # an InferParameter of any package
         value = _plain(value)
-    elif hasattr(value, "item"):  # a scalar of numpy's
+    elif getattr(value, "shape", None) == ():  # a scalar of numpy's
         value = value.item()
     try:
         # A bool is an int too, so it comes first.

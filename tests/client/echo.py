@@ -1,0 +1,72 @@
+"""A server with every call of the protocol: its one model gives back what it is given."""
+
+from collections.abc import Callable
+
+import grpc
+import grpc.aio
+
+from sidecar.demo import ToyServer
+from sidecar.oip import messages
+
+
+class EchoServer(ToyServer):
+    """The toy server, and the calls beyond health.
+
+    replies:   by call, what is answered instead: bytes, well-formed or not.
+    requests:  by call, the bytes that came last.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"m": True})
+        self.replies: dict[str, bytes] = {}
+        self.requests: dict[str, bytes] = {}
+
+    def handlers(self):
+        """What answers each call, on bytes beyond health."""
+        size = messages.ModelMetadataResponse.TensorMetadata(name="x", datatype="FP32", shape=[-1])
+        answers: dict[str, Callable[[bytes], bytes]] = {
+            "ModelInfer": echo,
+            "ServerMetadata": lambda _: messages.ServerMetadataResponse(
+                name="echo", version="1", extensions=["a", "b"]
+            ).SerializeToString(),
+            "ModelMetadata": lambda data: messages.ModelMetadataResponse(
+                name=messages.ModelMetadataRequest.FromString(data).name,
+                versions=[messages.ModelMetadataRequest.FromString(data).version],
+                platform="none",
+                inputs=[size],
+                outputs=[size],
+            ).SerializeToString(),
+            "RepositoryIndex": lambda data: messages.RepositoryIndexResponse(
+                models=[
+                    {"name": "m", "version": "1", "state": "State.READY"},
+                    {"name": "n", "state": "UNAVAILABLE", "reason": "why"},
+                ][: 1 if messages.RepositoryIndexRequest.FromString(data).ready else 2]
+            ).SerializeToString(),
+        }
+        return super().handlers() | {
+            rpc: self._on_bytes(rpc, answer) for rpc, answer in answers.items()
+        }
+
+    def _on_bytes(self, rpc, answer):
+        async def handle(request: bytes, context) -> bytes:
+            self.requests[rpc] = request
+            self.metadata = dict(context.invocation_metadata() or ())
+            return self.replies.get(rpc) or answer(request)
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def echo(data: bytes) -> bytes:
+    """The request's inputs as outputs of the same names, in the same form."""
+    request = messages.ModelInferRequest.FromString(data)
+    response = messages.ModelInferResponse(
+        model_name=request.model_name,
+        model_version=request.model_version or "1",
+        id=request.id,
+        parameters=request.parameters,
+        raw_output_contents=request.raw_input_contents,
+    )
+    for tensor in request.inputs:
+        # The two kinds of tensor have the same fields.
+        response.outputs.add().ParseFromString(tensor.SerializeToString())
+    return response.SerializeToString()
