@@ -13,28 +13,36 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+LITTLE_ENDIAN = sys.byteorder == "little"
+
+# Below so many bytes a copy takes less time than a view.
+WORTH_A_VIEW = 32 * 1024
+
 EXTRA = "inference-health-sidecar[infer]"
 
-# numpy's name of each datatype that it has one for.
+# The dtype of each datatype that has one everywhere: BF16 has one only by ml_dtypes.
 DTYPES = {
-    "BOOL": "bool",
-    "INT8": "int8",
-    "INT16": "int16",
-    "INT32": "int32",
-    "INT64": "int64",
-    "UINT8": "uint8",
-    "UINT16": "uint16",
-    "UINT32": "uint32",
-    "UINT64": "uint64",
-    "FP16": "float16",
-    "FP32": "float32",
-    "FP64": "float64",
-    "BF16": "bfloat16",
+    "BOOL": "?",
+    "INT8": "<i1",
+    "INT16": "<i2",
+    "INT32": "<i4",
+    "INT64": "<i8",
+    "UINT8": "<u1",
+    "UINT16": "<u2",
+    "UINT32": "<u4",
+    "UINT64": "<u8",
+    "FP16": "<f2",
+    "FP32": "<f4",
+    "FP64": "<f8",
 }
-DATATYPE_OF = {dtype: name for name, dtype in DTYPES.items()}
 
-# numpy's kinds of dtype that hold bytes, text, objects and moments.
+# numpy's kinds of dtype: bytes, text, objects and moments; and whatever others made.
 BYTES_KINDS = "SUOM"
+FOREIGN_KIND = "V"
+
+DATATYPE_OF = {("b", 1): "BOOL"} | {
+    (dtype[1], int(dtype[2:])): name for name, dtype in DTYPES.items() if name != "BOOL"
+}
 
 
 def is_array(value: object) -> "TypeGuard[Array]":
@@ -46,8 +54,8 @@ def is_array(value: object) -> "TypeGuard[Array]":
 def from_raw(datatype: Datatype, raw: Buffer) -> "Array":
     """A flat array over the same bytes, read-only when they are; of BYTES an array of objects.
 
-    The bytes are a whole number of elements. BF16 is ml_dtypes.bfloat16 where that package is installed, else uint16
-    with the same bits.
+    The bytes are a whole number of elements. BF16 is ml_dtypes.bfloat16 where
+    that package is installed, else uint16 with the same bits.
     """
     numpy = _numpy()
     if datatype.size is None:
@@ -71,10 +79,19 @@ def to_raw(array: "Array") -> Buffer:
     """The array's elements in the protocol's raw form; a view where they are in it already."""
     if array.dtype.kind in BYTES_KINDS:
         return datatypes.join(to_elements(array))
-    ordered = _numpy().ascontiguousarray(array)
-    if ordered.dtype.byteorder == ">" or (ordered.dtype.byteorder == "=" and _big_endian()):
-        ordered = ordered.byteswap()
-    return memoryview(ordered.reshape(-1).view("u1"))
+    if array.nbytes < WORTH_A_VIEW:
+        return copy_raw(array)
+    flat = _numpy().ascontiguousarray(_little_endian(array)).reshape(-1)
+    return memoryview(flat.view("u1"))
+
+
+def copy_raw(array: "Array") -> bytes:
+    """The array's elements in the protocol's raw form, of their own."""
+    return _little_endian(array).tobytes()
+
+
+def _little_endian(array: "Array") -> "Array":
+    return array if array.dtype.isnative is LITTLE_ENDIAN else array.byteswap()
 
 
 def to_elements(array: "Array") -> list[bytes]:
@@ -89,26 +106,28 @@ def to_elements(array: "Array") -> list[bytes]:
 
 def datatype_of(array: "Array", wanted: str) -> str | None:
     """The datatype that an array is; uint16 passes for BF16 where that is wanted."""
-    if array.dtype.kind in BYTES_KINDS:
+    dtype = array.dtype
+    if dtype.kind in BYTES_KINDS:
         return "BYTES"
-    name = DATATYPE_OF.get(array.dtype.name)
+    if dtype.kind == FOREIGN_KIND:
+        return "BF16" if dtype.name == "bfloat16" else None
+    name = DATATYPE_OF.get((dtype.kind, dtype.itemsize))
     return wanted if (wanted, name) == ("BF16", "UINT16") else name
 
 
 def _dtype(name: str) -> Any:
     if name != "BF16":
-        return _numpy().dtype(DTYPES[name]).newbyteorder("<")
+        return DTYPES[name]
     try:
         return importlib.import_module("ml_dtypes").bfloat16
     except ImportError:
         return "<u2"
 
 
-def _big_endian() -> bool:
-    return sys.byteorder == "big"
-
-
 def _numpy() -> Any:
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        return numpy
     try:
         return importlib.import_module("numpy")
     except ImportError:

@@ -3,7 +3,7 @@
 import logging
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import grpc
 from google.protobuf.message import Message
@@ -18,10 +18,12 @@ from sidecar.client.request import InferRequest
 from sidecar.client.response import InferResponse
 from sidecar.oip import SERVICE, messages
 
-M = TypeVar("M", bound=Message)
-
 # Requests without a field are the same bytes each time.
 EMPTY = b""
+
+_read_live = partial(wire.parse, messages.ServerLiveResponse)
+_read_ready = partial(wire.parse, messages.ServerReadyResponse)
+_read_model_ready = partial(wire.parse, messages.ModelReadyResponse)
 
 
 class InferenceGRPCClient:
@@ -94,14 +96,15 @@ class InferenceGRPCClient:
         cannot be, and after the answer when one of that cannot be read; it
         names the tensor.
         """
+        about: object = ""
         if isinstance(infer_request, InferRequest):
-            request = infer_request.to_bytes()
-        elif wire.is_a(messages.ModelInferRequest, infer_request):
-            request = infer_request.SerializeToString()
+            request: bytes | None = infer_request.to_bytes()
+            about = infer_request
         else:
+            request = wire.serialized(messages.ModelInferRequest, infer_request)
+        if request is None:
             given = type(infer_request).__name__
             raise InvalidInput(f"given {given}; allowed: InferRequest, ModelInferRequest message")
-        about = infer_request if isinstance(infer_request, InferRequest) else ""
         return await self._connection.ask(
             "ModelInfer", request, InferResponse.from_grpc, timeout, headers, about
         )
@@ -110,15 +113,15 @@ class InferenceGRPCClient:
         self, timeout: Timeout = USE_CLIENT_DEFAULT, headers: Headers | None = None
     ) -> bool:
         """Whether the server says that it is live."""
-        kind = messages.ServerLiveResponse
-        return (await self._ask("ServerLive", EMPTY, kind, timeout, headers)).live
+        reply = await self._connection.ask("ServerLive", EMPTY, _read_live, timeout, headers)
+        return reply.live
 
     async def is_server_ready(
         self, timeout: Timeout = USE_CLIENT_DEFAULT, headers: Headers | None = None
     ) -> bool:
         """Whether the server says that it is ready; servers differ in what they mean by it."""
-        kind = messages.ServerReadyResponse
-        return (await self._ask("ServerReady", EMPTY, kind, timeout, headers)).ready
+        reply = await self._connection.ask("ServerReady", EMPTY, _read_ready, timeout, headers)
+        return reply.ready
 
     async def is_model_ready(
         self,
@@ -134,17 +137,16 @@ class InferenceGRPCClient:
         NOT_FOUND and MLServer UNKNOWN; the last two raise grpc.RpcError.
         """
         request = wire.build(messages.ModelReadyRequest, name=model_name, version=model_version)
-        kind = messages.ModelReadyResponse
         data = request.SerializeToString()
-        return (await self._ask("ModelReady", data, kind, timeout, headers)).ready
+        reply = await self._connection.ask("ModelReady", data, _read_model_ready, timeout, headers)
+        return reply.ready
 
     async def server_metadata(
         self, timeout: Timeout = USE_CLIENT_DEFAULT, headers: Headers | None = None
     ) -> ServerMetadata:
         """The server's name, version and extensions. TorchServe has this call not implemented."""
-        kind = messages.ServerMetadataResponse
-        reply = await self._ask("ServerMetadata", EMPTY, kind, timeout, headers)
-        return description.server_metadata(reply)
+        read = description.server_metadata
+        return await self._connection.ask("ServerMetadata", EMPTY, read, timeout, headers)
 
     async def model_metadata(
         self,
@@ -155,10 +157,8 @@ class InferenceGRPCClient:
     ) -> ModelMetadata:
         """The model's versions, framework and tensors; without a version the server chooses."""
         request = wire.build(messages.ModelMetadataRequest, name=model_name, version=model_version)
-        kind = messages.ModelMetadataResponse
-        data = request.SerializeToString()
-        reply = await self._ask("ModelMetadata", data, kind, timeout, headers)
-        return description.model_metadata(reply)
+        data, read = request.SerializeToString(), description.model_metadata
+        return await self._connection.ask("ModelMetadata", data, read, timeout, headers)
 
     async def repository_index(
         self,
@@ -173,10 +173,8 @@ class InferenceGRPCClient:
         is no substitute for `is_model_ready`: polled hard, it can stall Triton.
         """
         request = messages.RepositoryIndexRequest(ready=ready)
-        kind = messages.RepositoryIndexResponse
-        data = request.SerializeToString()
-        reply = await self._ask("RepositoryIndex", data, kind, timeout, headers)
-        return description.repository_index(reply)
+        data, read = request.SerializeToString(), description.repository_index
+        return await self._connection.ask("RepositoryIndex", data, read, timeout, headers)
 
     async def wait_disconnected(self) -> None:
         """Returns when an established connection is lost; connects nothing by itself."""
@@ -196,9 +194,3 @@ class InferenceGRPCClient:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
-
-    async def _ask(
-        self, rpc: str, request: bytes, reply: type[M], timeout: Timeout, headers: Headers | None
-    ) -> M:
-        read = partial(wire.own, reply)
-        return await self._connection.ask(rpc, request, read, timeout, headers)

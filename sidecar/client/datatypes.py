@@ -5,7 +5,6 @@ its length in four bytes and then itself. Source: the Open Inference Protocol,
 "tensor data".
 """
 
-import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -83,13 +82,16 @@ def find(name: str) -> Datatype:
 
 def count(shape: Sequence[int]) -> int:
     """How many elements a shape has room for; InvalidInput when it is none."""
+    elements, least = 1, 0
     try:
-        sizes = [index(size) for size in shape]
+        for size in map(index, shape):
+            elements *= size
+            least = min(least, size)
     except TypeError:
-        sizes = [-1]
-    if min(sizes, default=0) < 0:
+        least = -1
+    if least < 0:
         raise InvalidInput(f"shape {shape!r} is not a list of sizes from 0")
-    return math.prod(sizes)
+    return elements
 
 
 def flatten(values: Sequence[Any]) -> Sequence[Any]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sidecar.client import wire
 from sidecar.oip import messages
 
 
@@ -49,13 +50,15 @@ class ModelIndex:
     reason: str
 
 
-def server_metadata(reply: messages.ServerMetadataResponse) -> ServerMetadata:
-    """From the protocol's message."""
+def server_metadata(data: bytes) -> ServerMetadata:
+    """From the bytes of the protocol's message."""
+    reply = wire.parse(messages.ServerMetadataResponse, data)
     return ServerMetadata(reply.name, reply.version, tuple(reply.extensions))
 
 
-def model_metadata(reply: messages.ModelMetadataResponse) -> ModelMetadata:
-    """From the protocol's message."""
+def model_metadata(data: bytes) -> ModelMetadata:
+    """From the bytes of the protocol's message."""
+    reply = wire.parse(messages.ModelMetadataResponse, data)
     inputs, outputs = (
         tuple(TensorMetadata(t.name, t.datatype, tuple(t.shape)) for t in tensors)
         for tensors in (reply.inputs, reply.outputs)
@@ -63,8 +66,9 @@ def model_metadata(reply: messages.ModelMetadataResponse) -> ModelMetadata:
     return ModelMetadata(reply.name, tuple(reply.versions), reply.platform, inputs, outputs)
 
 
-def repository_index(reply: messages.RepositoryIndexResponse) -> tuple[ModelIndex, ...]:
-    """From the protocol's message; MLServer's `State.READY` is READY, as elsewhere."""
+def repository_index(data: bytes) -> tuple[ModelIndex, ...]:
+    """From the bytes of the protocol's message; MLServer's `State.READY` is READY, as elsewhere."""
+    reply = wire.parse(messages.RepositoryIndexResponse, data)
     return tuple(
         ModelIndex(model.name, model.version, model.state.removeprefix("State."), model.reason)
         for model in reply.models

@@ -1,6 +1,6 @@
 """The gRPC form of tensors: either all of a message's tensors are raw bytes, or each is typed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from sidecar.client import datatypes, parameters, wire
@@ -10,63 +10,53 @@ from sidecar.client.tensors import Tensor
 from sidecar.oip import messages
 
 T = TypeVar("T", bound=Tensor)
-M = TypeVar(
-    "M",
-    messages.ModelInferRequest.InferInputTensor,
-    messages.ModelInferResponse.InferOutputTensor,
-)
+
+RAW_AND_TYPED = "it has contents, and raw bytes too"
 
 
-def write(kind: type[M], tensors: Iterable[Tensor], *, raw: bool) -> tuple[list[M], list[Buffer]]:
-    """The tensors' messages, and their raw bytes if these are wanted or one of them has only such.
+def write(field: Any, tensors: Sequence[Tensor], *, raw: bool) -> list[Buffer]:
+    """Adds the tensors to a message's field; their raw bytes are given back, to be added too.
 
-    The tensors stay as they are; InvalidInput names the one that cannot be sent.
+    They are raw if that is wanted, or if one of them has no other form. The
+    tensors stay as they are; InvalidInput names the one that cannot be sent.
     """
-    tensors = list(tensors)
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
             raise InvalidInput(f"given {type(tensor).__name__} where a tensor is expected")
-    if raw or any(tensor.is_raw for tensor in tensors):
-        raws = [tensor.to_raw() for tensor in tensors]
-        return [_message(kind, tensor) for tensor in tensors], raws
-    return [_message(kind, tensor, contents=_contents(tensor)) for tensor in tensors], []
+        raw = raw or tensor.is_raw
+    raws = []
+    for tensor in tensors:
+        message = wire.add(field, name=tensor.name, datatype=tensor.datatype)
+        if raw:
+            raws.append(tensor.to_raw())
+        else:
+            _write_typed(message.contents, tensor)
+        message.shape.extend(tensor.shape)
+        parameters.write(message.parameters, tensor.parameters)
+    return raws
 
 
-def read(
-    kind: type[T],
-    tensors: Sequence[Any],
-    raws: Sequence[Buffer],
-) -> list[T]:
-    """The tensors of a message and of its raw bytes; InvalidInput names the one that is no good."""
-    if raws and len(raws) != len(tensors):
-        names = ", ".join(repr(message.name) for message in tensors)
-        raise InvalidInput(f"{len(raws)} raw entries for {len(tensors)} tensors ({names})")
-    return [
-        _read(kind, message, raws[number] if raws else None)
-        for number, message in enumerate(tensors)
-    ]
-
-
-def _message(kind: type[M], tensor: Tensor, **contents: messages.InferTensorContents) -> M:
-    return wire.build(
-        kind,
-        name=tensor.name,
-        datatype=tensor.datatype,
-        shape=tensor.shape,
-        parameters=parameters.to_grpc(tensor.parameters),
-        **contents,
-    )
-
-
-def _contents(tensor: Tensor) -> messages.InferTensorContents:
+def _write_typed(contents: messages.InferTensorContents, tensor: Tensor) -> None:
     values = tensor.to_list()
     with tensor.named():
         datatype = datatypes.find(tensor.datatype)
         if datatype.size is None:
-            return messages.InferTensorContents(bytes_contents=datatypes.to_bytes(values))
-        # Protobuf knows neither 8 nor 16 bits, and makes an infinity of 1e39.
-        datatypes.encode(datatype, values)
-        return messages.InferTensorContents(**{str(datatype.field): values})
+            contents.bytes_contents.extend(datatypes.to_bytes(values))
+        else:
+            # Protobuf knows neither 8 nor 16 bits, and makes an infinity of 1e39.
+            datatypes.encode(datatype, values)
+            getattr(contents, str(datatype.field)).extend(values)
+    contents.SetInParent()  # an empty tensor has contents, too
+
+
+def read(kind: type[T], tensors: Sequence[Any], raws: Sequence[Buffer]) -> list[T]:
+    """The tensors of a message and of its raw bytes; InvalidInput names the one that is no good."""
+    if not raws:
+        return [_read(kind, message, None) for message in tensors]
+    if len(raws) != len(tensors):
+        names = ", ".join(repr(message.name) for message in tensors)
+        raise InvalidInput(f"{len(raws)} raw entries for {len(tensors)} tensors ({names})")
+    return [_read(kind, *pair) for pair in zip(tensors, raws, strict=True)]
 
 
 def _read(kind: type[T], message: Any, raw: Buffer | None) -> T:
@@ -74,19 +64,21 @@ def _read(kind: type[T], message: Any, raw: Buffer | None) -> T:
         message.name,
         list(message.shape),
         message.datatype,
-        parameters=parameters.from_grpc(message.parameters),
+        parameters=parameters.read(message.parameters),
     )
-    with tensor.named():
-        values = _values(tensor.datatype, message.contents)
-    if raw is None:
-        # Without elements a tensor is empty by its shape, or they are elsewhere.
-        tensor.data = [] if values is None and 0 in tensor.shape else values
-        if values is not None:
-            tensor.to_list()
-    elif values is None:
+    values = None
+    if message.HasField("contents"):
+        with tensor.named():
+            values = _values(tensor.datatype, message.contents)
+            if values is not None and raw is not None:
+                raise InvalidInput(RAW_AND_TYPED)
+    if raw is not None:
         tensor.set_raw(raw)
-    else:
-        raise InvalidInput(f"tensor {tensor.name!r} has contents, and raw bytes too")
+        return tensor
+    # Without elements a tensor is empty by its shape, or they are elsewhere.
+    tensor.data = [] if values is None and 0 in tensor.shape else values
+    if values is not None:
+        tensor.to_list()
     return tensor
 
 

@@ -37,8 +37,7 @@ def write(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
 
 def with_parameters(given: Parameters | None) -> dict[str, Any]:
     """The member `parameters` if there are any, else nothing."""
-    plain = parameters.plain(given)
-    return {"parameters": plain} if plain else {}
+    return {"parameters": parameters.plain(given)} if given else {}
 
 
 def _data(tensor: Tensor) -> list[Any]:

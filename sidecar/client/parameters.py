@@ -1,10 +1,9 @@
 """Parameters of requests and tensors: plain Python values on this side of the wire."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from sidecar.client.errors import InvalidInput
-from sidecar.oip import messages
 
 Value = bool | int | float | str
 Parameters = Mapping[str, Any]
@@ -13,52 +12,49 @@ INT64 = range(-(2**63), 2**63)
 UINT64 = range(2**64)
 
 
-def to_grpc(parameters: Parameters | None) -> dict[str, messages.InferParameter]:
-    """The message of each value; InvalidInput names the parameter that has none."""
-    return {_name(name): _message(name, value) for name, value in (parameters or {}).items()}
+def write(field: MutableMapping[str, Any], parameters: Parameters | None) -> None:
+    """Adds the parameters to a message's field; InvalidInput names the one that cannot be."""
+    for name, value in plain(parameters).items():
+        try:
+            setattr(field[name], _member(value), value)
+        except ValueError:
+            raise InvalidInput(f"parameter {name!r} cannot be written as UTF-8") from None
 
 
-def from_grpc(parameters: Mapping[str, messages.InferParameter]) -> dict[str, Value] | None:
-    """The plain values, None when there is none."""
-    return {name: _plain(message) for name, message in parameters.items()} or None
+def read(field: Mapping[str, Any]) -> dict[str, Value] | None:
+    """The plain values of a message's field, None when there is none."""
+    return {name: _value(message) for name, message in field.items()} if field else None
 
 
-def plain(parameters: Parameters | None) -> dict[str, Value] | None:
-    """The same values without the messages that may be among them; None when there is none."""
-    return from_grpc(to_grpc(parameters))
+def plain(parameters: Parameters | None) -> dict[str, Value]:
+    """The parameters, with plain values for messages and for scalars of numpy's."""
+    return {name: _plain(name, value) for name, value in parameters.items()} if parameters else {}
 
 
-def _name(name: object) -> str:
-    if not isinstance(name, str):
-        raise InvalidInput(f"parameter {name!r}: the name is not a str")
-    return name
-
-
-def _message(name: str, value: Any) -> messages.InferParameter:
+def _plain(name: object, value: Any) -> Value:
     if hasattr(value, "WhichOneof"):  # an InferParameter of any package
-        value = _plain(value)
+        value = _value(value)
     elif getattr(value, "shape", None) == ():  # a scalar of numpy's
         value = value.item()
-    try:
-        # A bool is an int too, so it comes first.
-        if isinstance(value, bool):
-            return messages.InferParameter(bool_param=value)
-        if isinstance(value, int) and value in INT64:
-            return messages.InferParameter(int64_param=value)
-        if isinstance(value, int) and value in UINT64:
-            return messages.InferParameter(uint64_param=value)
-        if isinstance(value, float):
-            return messages.InferParameter(double_param=value)
-        if isinstance(value, str):
-            return messages.InferParameter(string_param=value)
-    except ValueError:
-        raise InvalidInput(f"parameter {name!r}: the text cannot be written as UTF-8") from None
-    raise InvalidInput(
-        f"parameter {name!r}: given {type(value).__name__}; allowed: bool, float, str,"
-        " and int from -2**63 to 2**64 - 1"
-    )
+    if not isinstance(name, str):
+        raise InvalidInput(f"parameter {name!r}: the name is not a str")
+    if isinstance(value, int) and value not in INT64 and value not in UINT64:
+        raise InvalidInput(f"parameter {name!r}: an int is from -2**63 to 2**64 - 1")
+    if not isinstance(value, Value):
+        kind = type(value).__name__
+        raise InvalidInput(f"parameter {name!r}: given {kind}; allowed: bool, int, float, str")
+    return value
 
 
-def _plain(message: Any) -> Any:
+def _member(value: Value) -> str:
+    """The member of InferParameter that takes it."""
+    if isinstance(value, bool):  # is an int, too
+        return "bool_param"
+    if isinstance(value, int):
+        return "int64_param" if value in INT64 else "uint64_param"
+    return "double_param" if isinstance(value, float) else "string_param"
+
+
+def _value(message: Any) -> Any:
     choice = message.WhichOneof("parameter_choice")
     return None if choice is None else getattr(message, choice)

@@ -6,8 +6,7 @@ from typing import Any, Self
 
 from google.protobuf.message import Message
 
-from sidecar.client import grpc_form, json_form, wire
-from sidecar.client import parameters as plain
+from sidecar.client import grpc_form, json_form, parameters, wire
 from sidecar.client.datatypes import Buffer
 from sidecar.client.parameters import Parameters
 from sidecar.client.tensors import InferInput, by_name, give_raw
@@ -108,7 +107,7 @@ class InferRequest:
         """The request of a ModelInferRequest, of any package's or in bytes; or InvalidInput."""
         message = wire.own(messages.ModelInferRequest, request)
         outputs = [
-            RequestedOutput(output.name, plain.from_grpc(output.parameters))
+            RequestedOutput(output.name, parameters.read(output.parameters))
             for output in message.outputs
         ]
         return cls(
@@ -116,7 +115,7 @@ class InferRequest:
             grpc_form.read(InferInput, message.inputs, message.raw_input_contents),
             request_id=message.id,
             from_grpc=True,
-            parameters=plain.from_grpc(message.parameters),
+            parameters=parameters.read(message.parameters),
             request_outputs=outputs or None,
             model_version=message.model_version,
         )
@@ -174,26 +173,17 @@ class InferRequest:
 
     def _parts(self) -> tuple[messages.ModelInferRequest, list[Buffer]]:
         """The message without its raw bytes, and those."""
-        kind = messages.ModelInferRequest
-        inputs, raws = grpc_form.write(kind.InferInputTensor, self.inputs, raw=False)
-        outputs = [
-            wire.build(
-                kind.InferRequestedOutputTensor,
-                name=output.name,
-                parameters=plain.to_grpc(output.parameters),
-            )
-            for output in self.request_outputs or ()
-        ]
         message = wire.build(
-            kind,
+            messages.ModelInferRequest,
             model_name=self.model_name,
             model_version=self.model_version or "",
             id=self.id or "",
-            parameters=plain.to_grpc(self.parameters),
-            inputs=inputs,
-            outputs=outputs,
         )
-        return message, raws
+        parameters.write(message.parameters, self.parameters)
+        for output in self.request_outputs or ():
+            entry = wire.add(message.outputs, name=output.name)
+            parameters.write(entry.parameters, output.parameters)
+        return message, grpc_form.write(message.inputs, self.inputs, raw=False)
 
     def _identity(self) -> tuple[Any, ...]:
         text = (self.id or "", self.model_name, self.model_version or "")

@@ -5,8 +5,7 @@ from typing import Any, Self
 
 from google.protobuf.message import Message
 
-from sidecar.client import grpc_form, json_form, wire
-from sidecar.client import parameters as plain
+from sidecar.client import grpc_form, json_form, parameters, wire
 from sidecar.client.datatypes import Buffer
 from sidecar.client.errors import InvalidInput
 from sidecar.client.parameters import Parameters
@@ -15,6 +14,9 @@ from sidecar.client.tensors import InferOutput, by_name, give_raw
 from sidecar.oip import messages
 
 RAW = messages.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
+
+# Below so many bytes protobuf's copies take less time than to do without them.
+WORTH_SPLITTING = 16 * 1024
 
 
 class InferResponse:
@@ -62,38 +64,36 @@ class InferResponse:
 
     def to_grpc(self) -> messages.ModelInferResponse:
         """The message; this response stays as it is. InvalidInput names what cannot be sent."""
-        kind = messages.ModelInferResponse
-        outputs, raws = grpc_form.write(
-            kind.InferOutputTensor, self.outputs, raw=self.use_binary_outputs
-        )
-        return wire.build(
-            kind,
+        message = wire.build(
+            messages.ModelInferResponse,
             model_name=self.model_name,
             model_version=self.model_version or "",
             id=self.id or "",
-            parameters=plain.to_grpc(self.parameters),
-            outputs=outputs,
-            raw_output_contents=map(bytes, raws),
         )
+        parameters.write(message.parameters, self.parameters)
+        raws = grpc_form.write(message.outputs, self.outputs, raw=self.use_binary_outputs)
+        message.raw_output_contents.extend(map(bytes, raws))
+        return message
 
     @classmethod
     def from_grpc(cls, response: Message | bytes) -> Self:
         """The response of a ModelInferResponse, of any package's or in bytes; or InvalidInput.
 
-        Of bytes the raw outputs are not copied: they keep those bytes alive.
+        Large raw outputs are not copied out of bytes: they keep those alive.
         """
         raws: Sequence[Buffer] = ()
-        if isinstance(response, bytes):
+        if isinstance(response, bytes) and len(response) >= WORTH_SPLITTING:
             response, raws = wire.split(response, RAW)
         message = wire.own(messages.ModelInferResponse, response)
+        raws = raws or message.raw_output_contents
         return cls(
             message.id,
             message.model_name,
-            grpc_form.read(InferOutput, message.outputs, raws or message.raw_output_contents),
+            grpc_form.read(InferOutput, message.outputs, raws),
             model_version=message.model_version,
             from_grpc=True,
-            parameters=plain.from_grpc(message.parameters),
-            use_binary_outputs=bool(raws or message.raw_output_contents),
+            parameters=parameters.read(message.parameters),
+            use_binary_outputs=bool(raws),
         )
 
     def to_rest(self) -> tuple[dict[str, Any], None]:

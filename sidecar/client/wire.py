@@ -6,8 +6,8 @@ Protobuf would copy them into the message and out of it again (measured with
 its encoding allows any field to be, and are found there again.
 """
 
-from collections.abc import Iterable
-from typing import Any, TypeGuard, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -21,29 +21,56 @@ DELIMITED = 2
 SEVEN_BITS, MORE = 0x7F, 0x80
 
 
-def build(kind: type[M], **fields: Any) -> M:
-    """A message; InvalidInput for a value that its fields do not take."""
+def build(kind: type[M], **texts: str) -> M:
+    """A message with these texts in its fields; InvalidInput names the one that is none."""
     try:
-        return kind(**fields)
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"{kind.DESCRIPTOR.name}: {error}") from None
+        return kind(**texts)
+    except (TypeError, ValueError):
+        raise InvalidInput(_not_text(texts)) from None
 
 
-def is_a(kind: type[Message], message: object) -> "TypeGuard[Message]":
-    """Whether it is a message of this name, whatever package or pool it comes from."""
-    return isinstance(message, Message) and message.DESCRIPTOR.name == kind.DESCRIPTOR.name
+def add(field: Any, **texts: str) -> Any:
+    """A new message in a repeated field; as `build`."""
+    try:
+        return field.add(**texts)
+    except (TypeError, ValueError):
+        raise InvalidInput(_not_text(texts)) from None
 
 
-def own(kind: type[M], message: Message | bytes) -> M:
+def _not_text(texts: Mapping[str, object]) -> str:
+    wrong = ", ".join(f"{name} {value!r}" for name, value in texts.items() if not _is_text(value))
+    return f"{wrong} is not text that can be written as UTF-8"
+
+
+def _is_text(value: object) -> bool:
+    try:
+        str.encode(value)  # type: ignore[arg-type] # a TypeError is an answer too
+    except (TypeError, UnicodeEncodeError):
+        return False
+    return True
+
+
+def serialized(kind: type[Message], message: object) -> bytes | None:
+    """The bytes of a message of this kind's name, whatever its package; None of anything else."""
+    if isinstance(message, Message) and message.DESCRIPTOR.name == kind.DESCRIPTOR.name:
+        return message.SerializeToString()
+    return None
+
+
+def own(kind: type[M], message: object) -> M:
     """The same message as one of ours: it may be of any package, or in bytes."""
     if isinstance(message, kind):
         return message
-    if not isinstance(message, bytes):
-        if not is_a(kind, message):
-            raise InvalidInput(f"given {type(message).__name__}; allowed: {kind.DESCRIPTOR.name}")
-        message = message.SerializeToString()
+    data = message if isinstance(message, bytes) else serialized(kind, message)
+    if data is None:
+        raise InvalidInput(f"given {type(message).__name__}; allowed: {kind.DESCRIPTOR.name}")
+    return parse(kind, data)
+
+
+def parse(kind: type[M], data: bytes) -> M:
+    """The message of these bytes, or Unreadable."""
     try:
-        return kind.FromString(message)
+        return kind.FromString(data)
     except DecodeError as error:
         raise Unreadable(f"not a {kind.DESCRIPTOR.name}: {error}") from None
 

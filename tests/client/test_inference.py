@@ -80,7 +80,7 @@ async def test_anything_else_is_refused_and_nothing_is_sent(server, client):
             await client.infer(untyped(other))
     with pytest.raises(InvalidInput, match="tensor 'x': it has no data"):
         await client.infer(InferRequest("m", [InferInput("x", [1], "FP32")]))
-    with pytest.raises(InvalidInput, match="ModelReadyRequest: "):
+    with pytest.raises(InvalidInput, match="name 5 is not text"):
         await client.is_model_ready(5)
     with pytest.raises(InvalidInput, match="timeout 'soon' is neither a number of seconds nor"):
         await client.infer(InferRequest("m", []), timeout="soon")

@@ -167,7 +167,7 @@ FP32 = {"name": "x", "datatype": "FP32", "shape": [1]}
         ),
         (
             message({**FP32, "contents": {"fp32_contents": [1]}}, raw=[b"1234"]),
-            "tensor 'x' has contents, and raw bytes too",
+            "tensor 'x': it has contents, and raw bytes too",
         ),
     ],
 )
@@ -197,11 +197,11 @@ def test_raw_inputs_belong_to_the_inputs_in_turn():
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [
-        (InferRequest(untyped(5), []), "ModelInferRequest: "),
-        (InferRequest("\ud800", []), "ModelInferRequest: "),
-        (InferRequest("m", [], request_id=untyped(5)), "ModelInferRequest: "),
+        (InferRequest(untyped(5), []), "model_name 5 is not text"),
+        (InferRequest("\ud800", []), "model_name .* is not text that can be written as UTF-8"),
+        (InferRequest("m", [], request_id=untyped(5)), "id 5 is not text"),
         (InferRequest("m", [untyped("x")]), "given str where a tensor is expected"),
-        (InferRequest("m", [InferInput(untyped(5), [1], "FP32", [1])]), "InferInputTensor: "),
+        (InferRequest("m", [InferInput(untyped(5), [1], "FP32", [1])]), "name 5 is not text"),
         (InferRequest("m", [LISTED], parameters={"p": None}), "parameter 'p': given NoneType"),
         (
             InferRequest("m", [InferInput("x", [1], "FP32", [1], {"p": []})]),
@@ -209,7 +209,7 @@ def test_raw_inputs_belong_to_the_inputs_in_turn():
         ),
         (
             InferRequest("m", [], request_outputs=[RequestedOutput(untyped(5))]),
-            "InferRequestedOutputTensor: ",
+            "name 5 is not text",
         ),
         (InferRequest("m", [InferInput("x", [1], "INT8", [300])]), "tensor 'x': element 0 is 300"),
         (InferRequest("m", [InferInput("x", [1], "FP8", [1])]), "tensor 'x': datatype 'FP8' is"),

@@ -87,8 +87,8 @@ def test_values_are_plain_and_an_unknown_datatype_spoils_only_its_own_tensor():
 
 
 def test_raw_outputs_are_read_from_the_bytes_without_a_copy():
-    array = np.arange(1000, dtype="f4")
-    sent = InferResponse("", "m", [InferOutput("x", [1000], "FP32", array)]).to_grpc()
+    array = np.arange(10_000, dtype="f4")
+    sent = InferResponse("", "m", [InferOutput("x", [10_000], "FP32", array)]).to_grpc()
     data = sent.SerializeToString()
     response = InferResponse.from_grpc(data)
     assert response.use_binary_outputs

@@ -85,10 +85,10 @@ def test_bytes_that_are_no_message_are_refused_and_others_read_as_protobuf_does(
     assert message == whole
 
 
-def test_a_field_of_another_type_is_refused_with_the_messages_name():
-    with pytest.raises(InvalidInput, match="ModelReadyRequest: "):
-        wire.build(messages.ModelReadyRequest, name=5)
-    with pytest.raises(InvalidInput, match="ModelReadyRequest: "):
+def test_what_is_no_text_is_refused_by_its_field():
+    with pytest.raises(InvalidInput, match="version 5 is not text"):
+        wire.build(messages.ModelReadyRequest, name="m", version=untyped(5))
+    with pytest.raises(InvalidInput, match=r"name .* is not text that can be written as UTF-8"):
         wire.build(messages.ModelReadyRequest, name="\ud800")
 
 

@@ -1,0 +1,164 @@
+"""What does the client cost, beside KServe's, Triton's and a bare channel that sends ready bytes?
+
+Each is a process of its own in an environment of its own; in each run every
+one does the same work in turn, against the same server. Prints ratios: ours
+to the bare channel, and ours to the better of the other two.
+
+    python -m benchmarks.client [RUNS]
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from benchmarks.figures import table
+from tests.interop.environments import KSERVE, TRITONCLIENT
+
+CONTENDERS = str(Path(__file__).with_name("contenders.py"))
+ROOT = str(Path(__file__).parents[1])
+
+# The same client, when the array is copied before, as KServe's and Triton's do it.
+COPYING, COPIED = "ours, copying", "set_data_from_numpy"
+
+KB, MB = 1024, 1024 * 1024
+SIZES = {"4 KB": (4 * KB, 200), "1 MB": (MB, 40), "16 MB": (16 * MB, 6)}
+
+READY = {
+    "is_model_ready, one at a time": {"work": "ready", "calls": 400, "in_flight": 1},
+    "is_model_ready, 32 in flight": {"work": "ready", "calls": 1600, "in_flight": 32},
+}
+ARRAYS = {
+    f"FP32 {name}": {"datatype": "FP32", "elements": size // 4, "calls": calls}
+    for name, (size, calls) in SIZES.items()
+} | {"10,000 BYTES": {"datatype": "BYTES", "elements": 10_000, "calls": 20}}
+
+# Which statement imports each, and what runs it.
+IMPORTS = {
+    "ours": "from sidecar.client import InferenceGRPCClient",
+    "bare": "import grpc.aio",
+    "kserve": "from kserve import InferenceGRPCClient",
+    "tritonclient": "import tritonclient.grpc.aio",
+}
+
+
+def interpreter(name: str) -> str:
+    """The Python that has the contender."""
+    environments = {"kserve": KSERVE, "tritonclient": TRITONCLIENT}
+    return environments[name].program("python") if name in environments else sys.executable
+
+
+class Contender:
+    """One of them as a process that does what it is told, once a call."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def do(self, **task: object) -> tuple[float, float]:
+        """Seconds a call took, by the wall and of CPU."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(task) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, "a contender has ended"
+        wall, cpu = json.loads(line)
+        return wall, cpu
+
+
+@contextmanager
+def process(*command: str) -> "Iterator[subprocess.Popen[str]]":
+    """A process that is told by lines and ends with its standard input."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={"PYTHONPATH": ROOT, "PATH": "/usr/bin:/bin"},
+    ) as popen:
+        try:
+            yield popen
+        finally:
+            popen.communicate()
+
+
+def compare(
+    contenders: dict[str, Contender], runs: int, **task: object
+) -> dict[str, list[tuple[float, float]]]:
+    """The figures of each contender that can do the task, run by run."""
+    works = {"bare": ("ready", "infer"), COPYING: ("infer",)}
+    able = [name for name in contenders if task["work"] in works.get(name, (task["work"],))]
+    for name in able:
+        contenders[name].do(**task)  # to warm up
+    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in able}
+    for _ in range(runs):
+        for name in able:
+            figures[name].append(contenders[name].do(**task))
+    return figures
+
+
+def ratios(
+    label: str, figures: dict[str, list[tuple[float, float]]], column: int
+) -> dict[str, list[float]]:
+    """Ours to the bare channel, and ours to the better of the other two, run by run."""
+    by_name = {name: [pair[column] for pair in pairs] for name, pairs in figures.items()}
+    best = [min(pair) for pair in zip(by_name["kserve"], by_name["tritonclient"], strict=True)]
+    rows = {}
+    if "bare" in by_name:
+        rows[f"{label}: to the bare channel"] = divide(by_name["ours"], by_name["bare"])
+    rows[f"{label}: to the better of the two"] = divide(by_name["ours"], best)
+    if COPYING in by_name:
+        rows[f"{label}, {COPIED}: to the better of the two"] = divide(by_name[COPYING], best)
+    return rows
+
+
+def divide(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """Run by run."""
+    return [a / b for a, b in zip(ours, theirs, strict=True)]
+
+
+def imported(name: str) -> tuple[float, float]:
+    """Seconds and MiB that the import takes in a new process."""
+    code = (
+        "import time; start = time.perf_counter()\n"
+        f"{IMPORTS[name]}\n"
+        "took = time.perf_counter() - start\n"
+        "rss = [l for l in open('/proc/self/status') if l.startswith('VmRSS')][0].split()[1]\n"
+        "print(took, int(rss) / 1024)"
+    )
+    with process(interpreter(name), "-c", code) as popen:
+        assert popen.stdout is not None
+        took, memory = popen.stdout.readline().split()
+    return float(took), float(memory)
+
+
+def main(runs: int) -> None:
+    """Prints every table."""
+    with ExitStack() as stack:
+        server = stack.enter_context(process(sys.executable, "-m", "benchmarks.echo"))
+        assert server.stdout is not None
+        url = f"127.0.0.1:{int(server.stdout.readline())}"
+        contenders = {
+            name: Contender(stack.enter_context(process(interpreter(name), CONTENDERS, name, url)))
+            for name in (*IMPORTS, COPYING)
+        }
+        health: dict[str, list[float]] = {}
+        for label, task in READY.items():
+            figures = compare(contenders, runs, **task)
+            health |= ratios(f"{label}, CPU", figures, 1) | ratios(f"{label}, wall", figures, 0)
+        inference: dict[str, list[float]] = {}
+        for label, array in ARRAYS.items():
+            for work in ("infer", "encode", "decode"):
+                figures = compare(contenders, runs, work=work, **array)
+                inference |= ratios(f"{label}, {work}", figures, 0)
+    imports = {name: [imported(name) for _ in range(runs)] for name in IMPORTS}
+    print(table(health))
+    print(table(inference))
+    print(table(ratios("import, time", imports, 0) | ratios("import, memory", imports, 1)))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)

@@ -1,0 +1,45 @@
+"""The server that the clients are measured against, as a process; it costs all of them the same.
+
+It answers a request of a size that it has seen before with what it answered then.
+
+    python -m benchmarks.echo      (prints its port; ends with standard input)
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from tests.client.echo import EchoServer, echo
+
+
+class Recorded(EchoServer):
+    """The echo, computed once for each size."""
+
+    def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+        """Bytes for bytes, for the two calls that are measured."""
+        known: dict[int, bytes] = {}
+
+        async def infer(request: bytes, _: object) -> bytes:
+            if len(request) not in known:
+                known[len(request)] = echo(request)
+            return known[len(request)]
+
+        async def ready(_: bytes, __: object) -> bytes:
+            return b"\x08\x01"
+
+        answers: dict[str, Callable[..., Any]] = {"ModelInfer": infer, "ModelReady": ready}
+        return {rpc: grpc.unary_unary_rpc_method_handler(a) for rpc, a in answers.items()}
+
+
+async def main() -> None:
+    """Serves until standard input ends."""
+    async with Recorded() as server:
+        print(server.port, flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,142 @@
+"""This project's client and the two that it is compared with, behind one form.
+
+Each is made in the interpreter of its own environment, so that nothing here
+imports more than one of them, nor anything else of this project.
+"""
+
+from typing import Any
+
+TENSOR = "x"
+
+
+class Ours:
+    """This project's client."""
+
+    # An array given as data is sent from where it lies, without a copy of it before.
+    by_reference = False
+
+    def __init__(self, url: str, **options: Any) -> None:
+        from sidecar import client
+
+        self._types: Any = client
+        self._client = client.InferenceGRPCClient(url, **options)
+
+    async def live(self) -> bool:
+        """ServerLive."""
+        return await self._client.is_server_live()
+
+    async def server_ready(self) -> bool:
+        """ServerReady."""
+        return await self._client.is_server_ready()
+
+    async def ready(self, model: str) -> bool:
+        """ModelReady."""
+        return await self._client.is_model_ready(model)
+
+    def _request(self, model: str, datatype: str, array: Any, *, raw: bool) -> Any:
+        tensor = self._types.InferInput(TENSOR, list(array.shape), datatype)
+        if raw and self.by_reference:
+            tensor.data = array
+        else:
+            tensor.set_data_from_numpy(array, binary_data=raw)
+        return self._types.InferRequest(model, [tensor])
+
+    def encode(self, model: str, datatype: str, array: Any, *, raw: bool = True) -> bytes:
+        """The bytes of a request."""
+        data: bytes = self._request(model, datatype, array, raw=raw).to_bytes()
+        return data
+
+    def decode(self, reply: bytes) -> Any:
+        """The array in the bytes of a response."""
+        return self._types.InferResponse.from_grpc(reply).outputs[0].as_numpy()
+
+    async def infer(self, model: str, datatype: str, array: Any, *, raw: bool = True) -> Any:
+        """An array there, and the first output's back."""
+        response = await self._client.infer(self._request(model, datatype, array, raw=raw))
+        return response.outputs[0].as_numpy()
+
+
+class OursByReference(Ours):
+    """This project's client, with arrays given as data."""
+
+    by_reference = True
+
+
+class KServe(Ours):
+    """KServe's client, whose names are the same."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        import kserve  # type: ignore[import-not-found]
+        from kserve.protocol.grpc import grpc_predict_v2_pb2  # type: ignore[import-not-found]
+
+        self._types = kserve
+        self._messages = grpc_predict_v2_pb2
+        self._client = kserve.InferenceGRPCClient(url, **options)
+
+    def encode(self, model: str, datatype: str, array: Any, *, raw: bool = True) -> bytes:
+        """The bytes of a request."""
+        message = self._request(model, datatype, array, raw=raw).to_grpc()
+        data: bytes = message.SerializeToString()
+        return data
+
+    def decode(self, reply: bytes) -> Any:
+        """The array in the bytes of a response."""
+        return super().decode(self._messages.ModelInferResponse.FromString(reply))
+
+
+class Triton:
+    """tritonclient's asynchronous client, which sends raw bytes only."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        import tritonclient.grpc  # type: ignore[import-not-found]
+        import tritonclient.grpc.aio  # type: ignore[import-not-found]
+
+        self._types = tritonclient.grpc
+        self._client = tritonclient.grpc.aio.InferenceServerClient(url, **options)
+
+    async def live(self) -> bool:
+        """ServerLive."""
+        return bool(await self._client.is_server_live())
+
+    async def server_ready(self) -> bool:
+        """ServerReady."""
+        return bool(await self._client.is_server_ready())
+
+    async def ready(self, model: str) -> bool:
+        """ModelReady."""
+        return bool(await self._client.is_model_ready(model, client_timeout=60))
+
+    def _inputs(self, datatype: str, array: Any) -> list[Any]:
+        tensor = self._types.InferInput(TENSOR, list(array.shape), datatype)
+        tensor.set_data_from_numpy(array)
+        return [tensor]
+
+    def encode(self, model: str, datatype: str, array: Any) -> bytes:
+        """The bytes of a request."""
+        options = dict.fromkeys(("outputs", "timeout", "parameters"))
+        options |= dict.fromkeys(("model_version", "request_id"), "")
+        options |= dict.fromkeys(("sequence_id", "priority"), 0)
+        options |= dict.fromkeys(("sequence_start", "sequence_end"), False)
+        data: bytes = self._types._utils._get_inference_request(
+            model_name=model, inputs=self._inputs(datatype, array), **options
+        ).SerializeToString()
+        return data
+
+    def decode(self, reply: bytes) -> Any:
+        """The array in the bytes of a response."""
+        message = self._types.service_pb2.ModelInferResponse.FromString(reply)
+        return self._types.InferResult(message).as_numpy(TENSOR)
+
+    async def infer(self, model: str, datatype: str, array: Any) -> Any:
+        """An array there, and the first output's back."""
+        inputs = self._inputs(datatype, array)
+        result = await self._client.infer(model, inputs, client_timeout=60)
+        return result.as_numpy(result.get_response().outputs[0].name)
+
+
+CLIENTS: dict[str, Any] = {
+    "ours": OursByReference,
+    "ours, copying": Ours,
+    "kserve": KServe,
+    "tritonclient": Triton,
+}
