@@ -6,13 +6,12 @@ It answers a request of a size that it has seen before with what it answered the
 """
 
 import asyncio
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import grpc
 
-from tests.client.echo import EchoServer, echo
+from tests.client.echo import EchoServer, echo, serve
 
 
 class Recorded(EchoServer):
@@ -34,12 +33,5 @@ class Recorded(EchoServer):
         return {rpc: grpc.unary_unary_rpc_method_handler(a) for rpc, a in answers.items()}
 
 
-async def main() -> None:
-    """Serves until standard input ends."""
-    async with Recorded() as server:
-        print(server.port, flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-
-
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(serve(Recorded()))

@@ -180,6 +180,19 @@ def credentials(
     )
 
 
+def suspicion(*, tls: bool, certificate: bool) -> str:
+    """What may be wrong when the server closes each connection before it answers.
+
+    gRPC says no more than `Socket closed` when it does so for want of TLS, or
+    of a client's certificate, or of trust in that.
+    """
+    if not tls:
+        return "plaintext was spoken: does the server want TLS?"
+    if not certificate:
+        return "no client certificate was shown: does the server want one?"
+    return "does the server trust the client's certificate?"
+
+
 def _read(path: str | None) -> bytes | None:
     return Path(path).read_bytes() if path is not None else None
 

@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.message import Message
 
 from sidecar.client import description, wire
-from sidecar.client.channel import ChannelArgs, channel_options, credentials, parse_url
+from sidecar.client.channel import ChannelArgs, channel_options, credentials, parse_url, suspicion
 from sidecar.client.connection import USE_CLIENT_DEFAULT, Connection, Timeout
 from sidecar.client.description import ModelIndex, ModelMetadata, ServerMetadata
 from sidecar.client.errors import InvalidInput
@@ -72,6 +72,7 @@ class InferenceGRPCClient:
         grpc_service: str = SERVICE,
     ) -> None:
         target = parse_url(url, tls=bool(use_ssl) or creds is not None)
+        certificate = creds is not None or certificate_chain is not None
         if creds is None and target.tls:
             creds = credentials(root_certificates, private_key, certificate_chain)
         self._connection = Connection(
@@ -81,6 +82,7 @@ class InferenceGRPCClient:
             service=grpc_service,
             timeout=timeout,
             level=logging.INFO if verbose else logging.DEBUG,
+            suspicion=suspicion(tls=target.tls, certificate=certificate),
         )
 
     async def infer(

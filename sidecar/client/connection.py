@@ -37,8 +37,9 @@ class _Call(Protocol):
 class Connection:
     """Opens its channel when it is first needed, and in another event loop another one.
 
-    `timeout` is the deadline in seconds of a call that has none of its own;
-    `level` that of the line that each call logs.
+    timeout:    the deadline in seconds of a call that has none of its own.
+    level:      of the line that each call logs.
+    suspicion:  what may be wrong when the server closes every connection.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Connection:
         service: str,
         timeout: float | None,
         level: int,
+        suspicion: str,
     ) -> None:
         self._target = target
         self._creds = creds
@@ -57,6 +59,7 @@ class Connection:
         self._service = service
         self._timeout = check_timeout(timeout)
         self._level = level
+        self._suspicion = suspicion
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: grpc.aio.Channel | None = None
         self._calls: dict[str, _Call] = {}
@@ -89,8 +92,9 @@ class Connection:
             reply = await call(request, timeout=deadline, metadata=metadata)
             answer = _read(rpc, read, reply)
         except grpc.aio.AioRpcError as error:
+            error = self._explain(error)
             self._log(rpc, f"{error.code().name}: {error.details()}", started, metadata, about)
-            raise
+            raise error from None
         self._log(rpc, "OK", started, metadata, about)
         return answer
 
@@ -124,6 +128,19 @@ class Connection:
             self._loop = loop
             self._calls = {}
         return self._channel
+
+    def _explain(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """The error, with the suspicion where gRPC's own text leaves everything open."""
+        details = error.details() or ""
+        if "failed to connect" not in details or not details.endswith("Socket closed"):
+            return error
+        return grpc.aio.AioRpcError(
+            error.code(),
+            error.initial_metadata(),
+            error.trailing_metadata(),
+            details=f"{details} ({self._suspicion})",
+            debug_error_string=error.debug_error_string(),
+        )
 
     def _log(
         self,

@@ -1,5 +1,10 @@
-"""A server with every call of the protocol: its one model gives back what it is given."""
+"""A server with every call of the protocol: its one model gives back what it is given.
 
+python -m tests.client.echo      (prints its port; ends with standard input)
+"""
+
+import asyncio
+import sys
 from collections.abc import Callable
 
 import grpc
@@ -70,3 +75,15 @@ def echo(data: bytes) -> bytes:
         # The two kinds of tensor have the same fields.
         response.outputs.add().ParseFromString(tensor.SerializeToString())
     return response.SerializeToString()
+
+
+async def serve(server: EchoServer) -> None:
+    """Prints the server's port, and serves until standard input ends."""
+    async with server:
+        sys.stdout.write(f"{server.port}\n")
+        sys.stdout.flush()
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(EchoServer()))

@@ -151,6 +151,28 @@ async def test_a_client_certificate_is_shown_when_it_is_asked_for(pki):
     await server.stop()
 
 
+@pytest.mark.parametrize(
+    ("shown", "hint"),
+    [
+        ("plaintext", "plaintext was spoken: does the server want TLS?"),
+        ("no certificate", "no client certificate was shown: does the server want one?"),
+        ("another authority's", "does the server trust the client's certificate?"),
+    ],
+)
+async def test_a_server_that_just_closes_the_connection_is_explained(pki, other_pki, shown, hint):
+    server = ToyServer()
+    await server.start(creds=pki.server_credentials(mutual=True))
+    options = {"use_ssl": shown != "plaintext", "root_certificates": str(pki.ca), "retries": 0}
+    if shown == "another authority's":
+        options |= {"private_key": str(other_pki.key), "certificate_chain": str(other_pki.cert)}
+    async with InferenceGRPCClient(f"localhost:{server.port}", **options) as client:
+        with pytest.raises(grpc.RpcError) as caught:
+            await client.is_server_live(timeout=5)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert str(caught.value.details()).endswith(f" ({hint})")
+    await server.stop()
+
+
 async def test_ready_made_credentials_win(pki):
     server = ToyServer()
     await server.start(creds=pki.server_credentials())

@@ -4,6 +4,10 @@ Each is made in the interpreter of its own environment, so that nothing here
 imports more than one of them, nor anything else of this project.
 """
 
+import asyncio
+import hashlib
+import json
+import sys
 from typing import Any
 
 TENSOR = "x"
@@ -140,3 +144,53 @@ CLIENTS: dict[str, Any] = {
     "kserve": KServe,
     "tritonclient": Triton,
 }
+
+
+def array_of(datatype: str, elements: int) -> Any:
+    """The same array in every process."""
+    import numpy as np
+
+    numbers = np.arange(elements)
+    if datatype == "BYTES":
+        return np.array([b"\xc3\xa9%d" % number for number in numbers], object)
+    dtype = {"FP32": "f4", "INT64": "i8", "FP16": "f2", "BOOL": "?"}[datatype]
+    return (numbers % 7 - 3 if datatype != "BOOL" else numbers % 3 == 0).astype(dtype)
+
+
+def digest(array: Any) -> str:
+    """What tells two arrays apart: dtype, shape, and all the elements."""
+    content = repr(array.tolist()) if array.dtype == object else array.tobytes().hex()
+    short = hashlib.sha256(content.encode()).hexdigest()[:16]
+    return f"{array.dtype} {list(array.shape)} {short}"
+
+
+async def outcome(call: Any) -> Any:
+    """What a call came to: its answer, or the status that it ended with."""
+    try:
+        return await call
+    except Exception as error:  # noqa: BLE001 # each client has its own
+        status = getattr(error, "code", None) or getattr(error, "status", None)
+        return str(status() if callable(status) else status or type(error).__name__)
+
+
+async def main(name: str, url: str, cases: list[Any]) -> list[Any]:
+    """The outcome of each case, made by one client."""
+    client = CLIENTS[name](url)
+    outcomes = [
+        await outcome(client.live()),
+        await outcome(client.server_ready()),
+        await outcome(client.ready("fp32")),
+        await outcome(client.ready("missing")),
+    ]
+    for datatype, elements, raw in cases:
+        array = array_of(datatype, elements)
+        # tritonclient has the raw form only.
+        form = {} if name == "tritonclient" else {"raw": raw}
+        answer = await outcome(client.infer(datatype.lower(), datatype, array, **form))
+        outcomes.append(answer if isinstance(answer, str) else digest(answer))
+    return outcomes
+
+
+if __name__ == "__main__":
+    given = json.load(sys.stdin)
+    sys.stdout.write(json.dumps(asyncio.run(main(sys.argv[1], sys.argv[2], given))))

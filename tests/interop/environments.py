@@ -24,6 +24,10 @@ class Environment:
 
     def program(self, name: str) -> str:
         """The path of one of the environment's programs; installs first what is missing."""
+        return str(self.folder() / "bin" / name)
+
+    def folder(self) -> Path:
+        """The environment, with what was missing installed."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         folder = cache / "inference-health-sidecar" / "venvs"
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +44,7 @@ class Environment:
                 pip = (str(venv / "bin" / "pip"), "--quiet", "--disable-pip-version-check")
                 _run(*pip, "install", *requirements)
                 complete.write_text(repr(requirements))
-        return str(venv / "bin" / name)
+        return venv
 
 
 def _run(*command: str) -> None:
@@ -50,4 +54,6 @@ def _run(*command: str) -> None:
 KSERVE = Environment("kserve", "0.21.0")
 # With a newer uvloop MLServer's workers crash.
 MLSERVER = Environment("mlserver", "1.7.1", pins=("uvloop<0.22",))
+# Its wheel carries the whole server.
+TRITON = Environment("nvidia-pytriton", "0.7.0")
 TRITONCLIENT = Environment("tritonclient", "2.73.0", extra="[grpc]")

@@ -3,15 +3,17 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from tests.interop.environments import KSERVE, MLSERVER, Environment
+from tests.interop.environments import KSERVE, MLSERVER, TRITON, Environment
 from tests.support import free_port, wait_until
 
 SCRIPTS = Path(__file__).parent / "servers"
@@ -23,6 +25,8 @@ class InferenceServer(ABC):
     environment: ClassVar[Environment]
     server_ready_waits_for_models: ClassVar[bool]
     knows_versions: ClassVar[bool]
+    # What ModelReady comes to for a model that it does not have: an answer or a status.
+    missing_model: ClassVar[bool | str]
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -35,6 +39,9 @@ class InferenceServer(ABC):
     @abstractmethod
     def _command(self) -> list[str]:
         """What starts it."""
+
+    def _variables(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(SCRIPTS)}
 
     def add(self, model: str) -> Path:
         """The folder of a new model, which the server finds when it starts."""
@@ -66,7 +73,7 @@ class InferenceServer(ABC):
                 stdout=log,
                 stderr=log,
                 cwd=self._models,
-                env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
+                env=self._variables(),
                 # Its process group is then its own, children included.
                 start_new_session=True,
             )
@@ -98,6 +105,7 @@ class KServe(InferenceServer):
     environment = KSERVE
     server_ready_waits_for_models = False
     knows_versions = False
+    missing_model = "StatusCode.NOT_FOUND"
 
     def _command(self) -> list[str]:
         ports = [f"--grpc_port={self.port}", f"--http_port={self._http_port}"]
@@ -111,6 +119,7 @@ class MLServer(InferenceServer):
     environment = MLSERVER
     server_ready_waits_for_models = True
     knows_versions = True
+    missing_model = "StatusCode.UNKNOWN"
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -135,4 +144,67 @@ class MLServer(InferenceServer):
             "parameters": {"uri": str(folder)},
         }
         (folder / "model-settings.json").write_text(json.dumps(settings))
+        return folder
+
+
+class Triton(InferenceServer):
+    """Triton, from the wheel that carries it. A model takes the datatype that it is named by."""
+
+    environment = TRITON
+    server_ready_waits_for_models = True
+    knows_versions = True
+    missing_model = False
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        super().__init__(folder)
+        self._flags = flags
+        self._home = folder / "triton"
+        minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+        site = self.environment.folder() / "lib" / f"python{minor}" / "site-packages"
+        self._libraries = site / "nvidia_pytriton.libs"
+        wheel = site / "pytriton" / "tritonserver"
+        self._program = wheel / "bin" / "tritonserver"
+        for part in ("backends", "caches"):
+            shutil.copytree(wheel / part, self._home / part)
+        stub = self._home / "backends" / "python" / "triton_python_backend_stub"
+        shutil.copy(wheel / "python_backend_stubs" / minor / stub.name, stub)
+        for program in (self._program, stub):
+            program.chmod(0o755)
+
+    def _command(self) -> list[str]:
+        return [
+            str(self._program),
+            f"--model-repository={self._models}",
+            f"--backend-directory={self._home / 'backends'}",
+            f"--cache-directory={self._home / 'caches'}",
+            "--http-address=127.0.0.1",
+            f"--http-port={self._http_port}",
+            "--grpc-address=127.0.0.1",
+            f"--grpc-port={self.port}",
+            "--allow-metrics=false",
+            "--exit-on-error=false",
+            *self._flags,
+        ]
+
+    def _variables(self) -> dict[str, str]:
+        # The interpreter's own library, and the packages that its model processes import.
+        libraries = (self._libraries, Path(sys.base_prefix) / "lib")
+        path = self.environment.folder() / "bin"
+        return {
+            **os.environ,
+            "LD_LIBRARY_PATH": ":".join(map(str, libraries)),
+            "PATH": f"{path}:{os.environ['PATH']}",
+            "PYTHONPATH": str(self._libraries.parent),
+        }
+
+    def add(self, model: str) -> Path:
+        """The folder of a new model, with Triton's settings for it."""
+        folder = super().add(model)
+        datatype = "STRING" if model == "bytes" else model.upper()
+        tensor = f'[{{ name: "x", data_type: TYPE_{datatype}, dims: [-1] }}]'
+        (folder / "config.pbtxt").write_text(
+            f'backend: "python"\ninput {tensor}\noutput {tensor}\n'
+        )
+        (folder / "1").mkdir()
+        shutil.copy(SCRIPTS / "triton_model.py", folder / "1" / "model.py")
         return folder

@@ -5,7 +5,13 @@ import threading
 import time
 from pathlib import Path
 
-from kserve import Model, ModelServer  # type: ignore[import-not-found]
+from kserve import (  # type: ignore[import-not-found]
+    InferOutput,
+    InferRequest,
+    InferResponse,
+    Model,
+    ModelServer,
+)
 
 
 class FolderModel(Model):  # type: ignore[misc]
@@ -21,6 +27,18 @@ class FolderModel(Model):  # type: ignore[misc]
             time.sleep(0.02)
         self.ready = True
         return True
+
+    def predict(self, payload: InferRequest, headers: object = None) -> InferResponse:
+        """The inputs as outputs, in the form in which they came."""
+        del headers
+        outputs = []
+        for tensor in payload.inputs:
+            output = InferOutput(tensor.name, tensor.shape, tensor.datatype)
+            output.set_data_from_numpy(tensor.as_numpy(), binary_data=payload.use_binary_outputs)
+            outputs.append(output)
+        return InferResponse(
+            payload.id, self.name, outputs, use_binary_outputs=payload.use_binary_outputs
+        )
 
     async def healthy(self) -> bool:
         """The answer to ModelReady."""

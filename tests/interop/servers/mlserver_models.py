@@ -4,6 +4,11 @@ import asyncio
 from pathlib import Path
 
 from mlserver import MLModel, ModelSettings  # type: ignore[import-not-found]
+from mlserver.types import (  # type: ignore[import-not-found]
+    InferenceRequest,
+    InferenceResponse,
+    ResponseOutput,
+)
 
 
 class FolderModel(MLModel):  # type: ignore[misc]
@@ -19,6 +24,14 @@ class FolderModel(MLModel):  # type: ignore[misc]
         while not (self._folder / "loaded").exists():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        """The inputs as outputs."""
+        outputs = [
+            ResponseOutput(name=i.name, shape=i.shape, datatype=i.datatype, data=i.data)
+            for i in payload.inputs
+        ]
+        return InferenceResponse(model_name=self.name, id=payload.id, outputs=outputs)
 
     @property
     def ready(self) -> bool:
