@@ -4,9 +4,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+QUIET := --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install $(QUIET)
 
-.PHONY: help demo test lint interop test-lowest check protos format clean
+# The lower bound, and the newest of every major since.
+PROTOBUFS := 4.25.3 5.* 6.* 7.*
+
+.PHONY: help demo test lint interop test-lowest test-protobuf check protos format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -15,7 +19,7 @@ demo: $(VENV)/.run  ## the main job, against a toy server that comes with it
 	$(BIN)/sidecar demo
 
 test: $(VENV)/.test  ## the tests, with branch coverage
-	$(BIN)/python -m pytest --ignore=tests/interop --cov --cov-report=term
+	$(BIN)/python -m pytest --ignore=tests/interop --numprocesses=auto --cov --cov-report=term
 	$(BIN)/coverage report --fail-under=95 >/dev/null
 	$(BIN)/coverage report --include='sidecar/health/*' --fail-under=100 >/dev/null
 
@@ -32,7 +36,18 @@ test-lowest:  ## the tests on the oldest versions that pyproject.toml allows
 	$(MAKE) VENV=$(VENV)-lowest LOWEST=1 $(VENV)-lowest/.lowest
 	$(VENV)-lowest/bin/python -m pytest --ignore=tests/interop --ignore=tests/oip/test_generated.py
 
-check: test lint interop test-lowest  ## everything
+test-protobuf: $(VENV)-protobuf/.dev  ## messages and client on every protobuf, compiled and not
+	for version in $(PROTOBUFS); do \
+	  $(VENV)-protobuf/bin/python -m pip install $(QUIET) "protobuf==$$version" || exit; \
+	  for implementation in upb python; do \
+	    echo "protobuf $$version, $$implementation"; \
+	    PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=$$implementation \
+	    $(VENV)-protobuf/bin/python -m pytest --quiet tests/oip tests/client \
+	      --ignore=tests/oip/test_generated.py || exit; \
+	  done; \
+	done
+
+check: test lint interop test-lowest test-protobuf  ## everything
 
 protos: $(VENV)/.test  ## compile protos/ into sidecar/oip/
 	$(BIN)/python protos/compile.py
@@ -42,7 +57,7 @@ format: $(VENV)/.lint  ## let ruff lay out the code
 	$(BIN)/ruff format
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(VENV)-lowest .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-protobuf .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "there is no program $(PYTHON)"; exit 1; }
@@ -63,6 +78,14 @@ $(VENV)/.test: $(BIN)/python pyproject.toml
 
 $(VENV)/.lint: $(BIN)/python pyproject.toml
 	$(PIP) --editable '.[dev,protos,lint]'
+	@touch $@
+
+$(VENV)-protobuf/.dev: pyproject.toml
+	$(MAKE) VENV=$(VENV)-protobuf $(VENV)-protobuf/.plain
+	@touch $@
+
+$(VENV)/.plain: $(BIN)/python pyproject.toml
+	$(PIP) --editable '.[dev]'
 	@touch $@
 
 $(VENV)/.lowest: $(BIN)/python pyproject.toml tests/lowest.txt

@@ -22,8 +22,14 @@ def write(field: MutableMapping[str, Any], parameters: Parameters | None) -> Non
 
 
 def read(field: Mapping[str, Any]) -> dict[str, Value] | None:
-    """The plain values of a message's field, None when there is none."""
-    return {name: _value(message) for name, message in field.items()} if field else None
+    """The plain values of a message's field, None when there is none.
+
+    A parameter without a value, or with one of a kind that is newer than this, is left out.
+    """
+    if not field:
+        return None
+    values = {name: _value(message) for name, message in field.items()}
+    return {name: value for name, value in values.items() if value is not None} or None
 
 
 def plain(parameters: Parameters | None) -> dict[str, Value]:

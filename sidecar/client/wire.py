@@ -71,7 +71,7 @@ def parse(kind: type[M], data: bytes) -> M:
     """The message of these bytes, or Unreadable."""
     try:
         return kind.FromString(data)
-    except DecodeError as error:
+    except (DecodeError, UnicodeDecodeError) as error:  # the second by protobuf in pure Python
         raise Unreadable(f"not a {kind.DESCRIPTOR.name}: {error}") from None
 
 

@@ -18,3 +18,6 @@ for _file in _files.file:
 DESCRIPTOR = _pool.FindFileByName("open_inference.proto")
 for _name, _descriptor in DESCRIPTOR.message_types_by_name.items():
     globals()[_name] = GetMessageClass(_descriptor)
+    for _nested in _descriptor.nested_types:
+        # Protobuf in pure Python leaves this to whoever makes the class.
+        setattr(globals()[_name], _nested.name, GetMessageClass(_nested))

@@ -32,8 +32,12 @@ ELEMENTS: dict[str, st.SearchStrategy[list[Any]]] = {
     "FP64": lists(st.floats()),
     "BYTES": lists(st.binary(max_size=8)),
 }
-# What has a JSON form.
-JSON = {name: lists(text) if name == "BYTES" else elements for name, elements in ELEMENTS.items()}
+# What has a JSON form: no bytes that are no text, and no bits of a NaN.
+JSON = ELEMENTS | {
+    "BYTES": lists(text),
+    "FP32": lists(st.floats(width=32, allow_nan=False)),
+    "FP64": lists(st.floats(allow_nan=False)),
+}
 del JSON["FP16"], JSON["BF16"]
 
 values = st.one_of(

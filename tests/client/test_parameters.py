@@ -51,6 +51,15 @@ def test_a_scalar_of_numpys_and_a_message_are_taken_too(scalar, plain):
     assert parameters.read(sent({"p": scalar})) == {"p": plain}
 
 
+def test_a_parameter_without_a_value_is_left_out():
+    field = sent({"p": 1})
+    field["q"].SetInParent()
+    assert parameters.read(field) == {"p": 1}
+    field = messages.ModelInferRequest().parameters
+    field["q"].SetInParent()
+    assert parameters.read(field) is None
+
+
 def test_none_and_nothing_are_none():
     assert parameters.read(sent(None)) is None
     assert parameters.read(sent({})) is None

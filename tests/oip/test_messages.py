@@ -1,10 +1,12 @@
 """The messages live in a pool of their own and speak the wire's own bytes."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 from google.protobuf import descriptor_pool
+from google.protobuf.internal import api_implementation
 
 from sidecar.oip import SERVICE, messages
 from sidecar.oip.messages import DESCRIPTOR
@@ -20,6 +22,16 @@ def test_the_service_has_the_protocols_name_and_calls():
         "ServerLive ServerReady ModelReady ServerMetadata ModelMetadata RepositoryIndex ModelInfer"
     )
     assert methods == {name: (f"{name}Request", f"{name}Response") for name in names.split()}
+
+
+def test_protobuf_is_the_one_that_is_meant_to_be_tested():
+    meant = os.environ.get("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION")
+    assert api_implementation.Type() == (meant or "upb")
+
+
+def test_nested_messages_are_where_the_types_say():
+    tensor = messages.ModelInferRequest.InferInputTensor(name="x")
+    assert messages.ModelInferRequest(inputs=[tensor]).inputs[0].name == "x"
 
 
 def test_a_question_about_a_model_is_these_bytes():
