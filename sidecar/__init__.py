@@ -1,7 +1,7 @@
 """The Inference Health Sidecar, in the order in which one answer flows through it.
 
 oip/         the messages of the Open Inference Protocol
-client/      the gRPC client, a library of its own
+client/      the gRPC client, a library of its own, inference included
 prober.py    asks one check and puts what came back into one of ten words
 poller.py    decides when to ask, whom, and how many at once
 health/      the core: what the answers prove

@@ -52,14 +52,12 @@ def is_array(value: object) -> "TypeGuard[Array]":
 
 
 def from_raw(datatype: Datatype, raw: Buffer) -> "Array":
-    """A flat array over the same bytes, read-only when they are; of BYTES an array of objects.
+    """A flat array over the same bytes, read-only when they are; not for BYTES.
 
     The bytes are a whole number of elements. BF16 is ml_dtypes.bfloat16 where
     that package is installed, else uint16 with the same bits.
     """
     numpy = _numpy()
-    if datatype.size is None:
-        return from_elements(datatypes.split(raw))
     if datatype.name == "BOOL":
         # A byte other than 0 and 1 would make numpy count wrong.
         array: Array = numpy.not_equal(numpy.frombuffer(raw, "u1"), 0)

@@ -114,6 +114,14 @@ def to_bytes(values: Sequence[Any]) -> list[bytes]:
     return [value if type(value) is bytes else _to_bytes(value) for value in values]
 
 
+def to_text(values: Sequence[Any]) -> list[str]:
+    """The elements of a BYTES tensor as text, or InvalidInput for the first that is not UTF-8."""
+    try:
+        return [element.decode() for element in to_bytes(values)]
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{_shown(error.object)} is not UTF-8") from None
+
+
 def _to_bytes(value: object) -> bytes:
     if isinstance(value, str):
         try:

@@ -6,12 +6,10 @@ from typing import Any, TypeVar
 from sidecar.client import datatypes, parameters, wire
 from sidecar.client.datatypes import Buffer
 from sidecar.client.errors import InvalidInput
-from sidecar.client.tensors import Tensor
+from sidecar.client.tensors import Tensor, naming
 from sidecar.oip import messages
 
 T = TypeVar("T", bound=Tensor)
-
-RAW_AND_TYPED = "it has contents, and raw bytes too"
 
 
 def write(field: Any, tensors: Sequence[Tensor], *, raw: bool) -> list[Buffer]:
@@ -30,23 +28,34 @@ def write(field: Any, tensors: Sequence[Tensor], *, raw: bool) -> list[Buffer]:
         if raw:
             raws.append(tensor.to_raw())
         else:
-            _write_typed(message.contents, tensor)
+            _write_typed(tensor, tensor.to_list(), message.contents)
         message.shape.extend(tensor.shape)
         parameters.write(message.parameters, tensor.parameters)
     return raws
 
 
-def _write_typed(contents: messages.InferTensorContents, tensor: Tensor) -> None:
-    values = tensor.to_list()
-    with tensor.named():
-        datatype = datatypes.find(tensor.datatype)
-        if datatype.size is None:
-            contents.bytes_contents.extend(datatypes.to_bytes(values))
-        else:
-            # Protobuf knows neither 8 nor 16 bits, and makes an infinity of 1e39.
-            datatypes.encode(datatype, values)
-            getattr(contents, str(datatype.field)).extend(values)
+@naming
+def _write_typed(
+    tensor: Tensor, values: Sequence[Any], contents: messages.InferTensorContents
+) -> None:
+    datatype = datatypes.find(tensor.datatype)
+    if datatype.size is None:
+        contents.bytes_contents.extend(datatypes.to_bytes(values))
+    else:
+        # Protobuf knows neither 8 nor 16 bits, and makes an infinity of 1e39.
+        datatypes.encode(datatype, values)
+        getattr(contents, str(datatype.field)).extend(values)
     contents.SetInParent()  # an empty tensor has contents, too
+
+
+def give_raw(tensors: Sequence[Tensor], raws: Sequence[Buffer] | None) -> None:
+    """Gives each tensor its raw bytes, if there are any."""
+    if not raws:
+        return
+    if len(raws) != len(tensors):
+        raise InvalidInput(f"{len(raws)} raw entries for {len(tensors)} tensors: {tensors!r}")
+    for tensor, raw in zip(tensors, raws, strict=True):
+        tensor.set_raw(raw)
 
 
 def read(kind: type[T], tensors: Sequence[Any], raws: Sequence[Buffer]) -> list[T]:
@@ -66,12 +75,7 @@ def _read(kind: type[T], message: Any, raw: Buffer | None) -> T:
         message.datatype,
         parameters=parameters.read(message.parameters),
     )
-    values = None
-    if message.HasField("contents"):
-        with tensor.named():
-            values = _values(tensor.datatype, message.contents)
-            if values is not None and raw is not None:
-                raise InvalidInput(RAW_AND_TYPED)
+    values = _values(tensor, message.contents, raw) if message.HasField("contents") else None
     if raw is not None:
         tensor.set_raw(raw)
         return tensor
@@ -82,12 +86,18 @@ def _read(kind: type[T], message: Any, raw: Buffer | None) -> T:
     return tensor
 
 
-def _values(datatype: str, contents: messages.InferTensorContents) -> list[Any] | None:
+@naming
+def _values(
+    tensor: Tensor, contents: messages.InferTensorContents, raw: Buffer | None
+) -> list[Any] | None:
     """The typed elements; None without any, for some servers send empty contents beside raw."""
     filled = contents.ListFields()
     if not filled:
         return None
+    if raw is not None:
+        raise InvalidInput("it has contents, and raw bytes too")
     field, values = filled[0]
+    datatype = tensor.datatype
     known = datatypes.DATATYPES.get(datatype)
     if len(filled) > 1 or (known is not None and field.name != known.field):
         names = " and ".join(field.name for field, _ in filled)

@@ -5,13 +5,13 @@ object" and "inference response JSON object".
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 from sidecar.client import datatypes, parameters
 from sidecar.client.errors import InvalidInput
 from sidecar.client.parameters import Parameters
-from sidecar.client.tensors import Tensor
+from sidecar.client.tensors import Tensor, naming
 
 T = TypeVar("T", bound=Tensor)
 
@@ -29,7 +29,7 @@ def write(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
             "shape": list(tensor.shape),
             "datatype": tensor.datatype,
             **with_parameters(tensor.parameters),
-            "data": _data(tensor),
+            "data": _data(tensor, tensor.to_list()),
         }
         for tensor in tensors
     ]
@@ -40,14 +40,15 @@ def with_parameters(given: Parameters | None) -> dict[str, Any]:
     return {"parameters": parameters.plain(given)} if given else {}
 
 
-def _data(tensor: Tensor) -> list[Any]:
-    values = tensor.to_list()
-    with tensor.named():
-        datatype = datatypes.find(tensor.datatype)
-        if datatype.field is None:
-            raise InvalidInput(f"{datatype.name} has no JSON form")
-        datatypes.encode(datatype, values)
-    return tensor.as_string() if datatype.size is None else list(values)
+@naming
+def _data(tensor: Tensor, values: Sequence[Any]) -> list[Any]:
+    datatype = datatypes.find(tensor.datatype)
+    if datatype.field is None:
+        raise InvalidInput(f"{datatype.name} has no JSON form")
+    if datatype.size is None:
+        return datatypes.to_text(values)
+    datatypes.encode(datatype, values)
+    return list(values)
 
 
 def parse(body: Body) -> Mapping[str, Any]:
@@ -96,13 +97,18 @@ def read(kind: type[T], document: Mapping[str, Any], member: str) -> list[T]:
 
 
 def _read(kind: type[T], item: Mapping[str, Any]) -> T:
-    given = read_parameters(item) or {}
-    tensor = kind(item["name"], item.get("shape"), item.get("datatype"), parameters=given or None)  # type: ignore[arg-type] # checked there
-    with tensor.named():
-        if BINARY_SIZE in given:
-            raise InvalidInput("the binary extension of the JSON form is not spoken here")
-        if not isinstance(item.get("data"), list):
-            raise InvalidInput("it has no list called data")
-        tensor.data = item["data"]
-        datatypes.encode(datatypes.find(tensor.datatype), tensor.to_list())
+    # Checked by the tensor, as they would be from any other source.
+    shape, datatype = cast("Sequence[int]", item.get("shape")), cast("str", item.get("datatype"))
+    tensor = kind(item["name"], shape, datatype, parameters=read_parameters(item))
+    _fill(tensor, item.get("data"))
+    tensor.to_raw()
     return tensor
+
+
+@naming
+def _fill(tensor: Tensor, data: object) -> None:
+    if BINARY_SIZE in (tensor.parameters or {}):
+        raise InvalidInput("the binary extension of the JSON form is not spoken here")
+    if not isinstance(data, list):
+        raise InvalidInput("it has no list called data")
+    tensor.data = data

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from sidecar.client import grpc_form, json_form, parameters, wire
 from sidecar.client.datatypes import Buffer
 from sidecar.client.parameters import Parameters
-from sidecar.client.tensors import InferInput, by_name, give_raw
+from sidecar.client.tensors import InferInput
 from sidecar.oip import messages
 
 RAW = messages.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
@@ -74,7 +74,7 @@ class InferRequest:
         self.model_version = model_version
         # KServe has an attribute and a class method of this one name.
         self.from_grpc = from_grpc  # type: ignore[method-assign,assignment]
-        give_raw(infer_inputs, raw_inputs)
+        grpc_form.give_raw(infer_inputs, raw_inputs)
 
     @property
     def use_binary_outputs(self) -> bool:
@@ -85,7 +85,7 @@ class InferRequest:
 
     def get_input_by_name(self, name: str) -> InferInput | None:
         """The input of this name, or None."""
-        return by_name(self.inputs, name)
+        return next((tensor for tensor in self.inputs if tensor.name == name), None)
 
     def to_grpc(self) -> messages.ModelInferRequest:
         """The message; this request stays as it is. InvalidInput names what cannot be sent.

@@ -10,7 +10,7 @@ from sidecar.client.datatypes import Buffer
 from sidecar.client.errors import InvalidInput
 from sidecar.client.parameters import Parameters
 from sidecar.client.request import RequestedOutput
-from sidecar.client.tensors import InferOutput, by_name, give_raw
+from sidecar.client.tensors import InferOutput
 from sidecar.oip import messages
 
 RAW = messages.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
@@ -56,11 +56,11 @@ class InferResponse:
         self.requested_outputs = requested_outputs
         # KServe has an attribute and a class method of this one name.
         self.from_grpc = from_grpc  # type: ignore[method-assign,assignment]
-        give_raw(infer_outputs, raw_outputs)
+        grpc_form.give_raw(infer_outputs, raw_outputs)
 
     def get_output_by_name(self, name: str) -> InferOutput | None:
         """The output of this name, or None."""
-        return by_name(self.outputs, name)
+        return next((tensor for tensor in self.outputs if tensor.name == name), None)
 
     def to_grpc(self) -> messages.ModelInferResponse:
         """The message; this response stays as it is. InvalidInput names what cannot be sent."""

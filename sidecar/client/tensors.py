@@ -1,7 +1,8 @@
 """One tensor of a request or a response: a name, a datatype, a shape, and the elements."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sidecar.client import arrays, datatypes
 from sidecar.client.datatypes import Buffer, Datatype
@@ -11,21 +12,24 @@ from sidecar.client.parameters import Parameters
 if TYPE_CHECKING:
     from sidecar.client.arrays import Array
 
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T", bound="Tensor")
 
-class _Named:
-    """As contextlib would make it, in a third of its time; each small tensor pays for it."""
 
-    __slots__ = ("_name",)
+def naming(
+    call: "Callable[Concatenate[T, P], R]",
+) -> "Callable[Concatenate[T, P], R]":
+    """Puts the name of the tensor, the first argument, before whatever is wrong with it."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    @wraps(call)
+    def named(tensor: T, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(tensor, *args, **kwargs)
+        except InvalidInput as error:
+            raise InvalidInput(f"tensor {tensor.name!r}: {error.reason}") from None
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, InvalidInput):
-            raise InvalidInput(f"tensor {self._name!r}: {error.reason}") from None
+    return named
 
 
 class Tensor:
@@ -72,20 +76,19 @@ class Tensor:
         return self._datatype
 
     @property
+    @naming
     def data(self) -> Any:
         """The elements as they were given; a flat list of Python's own values if they came raw.
 
         Of raw bytes each reading makes a new list. None when there are no elements.
         """
-        if self._raw_data is None:
-            return self._data
-        with self.named():
-            return datatypes.decode(datatypes.find(self._datatype), self._raw_data)
+        return self._data if self._raw_data is None else self._decoded()
 
     @data.setter
     def data(self, data: "Sequence[Any] | Array | None") -> None:
         self._data, self._raw_data, self._binary = data, None, False
 
+    @naming
     def as_numpy(self) -> "Array":
         """The elements as an array of this tensor's shape; ImportError without numpy.
 
@@ -93,14 +96,12 @@ class Tensor:
         BF16 is ml_dtypes.bfloat16 where that package is installed, else uint16
         with the same bits. What came raw is not copied, and read-only.
         """
-        with self.named():
-            datatype = datatypes.find(self._datatype)
-            if datatype.size is None and self._raw_data is None:
-                array = arrays.from_elements(self._values())
-            else:
-                array = arrays.from_raw(datatype, self._raw(datatype))
-            self._check_count(len(array))
-            return array.reshape(self.shape)
+        datatype = datatypes.find(self._datatype)
+        if datatype.size is None:
+            array = arrays.from_elements(self._values())
+        else:
+            array = arrays.from_raw(datatype, self._raw(datatype))
+        return array.reshape(self.shape)
 
     def set_data_from_numpy(self, input_tensor: "Array", binary_data: bool = True) -> None:
         """Takes the elements of an array of this tensor's datatype and shape.
@@ -108,33 +109,25 @@ class Tensor:
         They are copied. `binary_data` says whether they are sent as raw bytes
         or as a list of values. Raises InferenceError when the array does not fit.
         """
-        if not arrays.is_array(input_tensor):
-            kind = type(input_tensor).__name__
-            raise InferenceError(f"tensor {self._name!r}: {kind} is not a numpy array")
         try:
             self._check_fit(input_tensor)
             if self._datatype == "BYTES":
                 self.data = arrays.to_elements(input_tensor)
                 self._binary = binary_data
             elif binary_data:
-                self.data = None
-                self._raw_data = arrays.copy_raw(input_tensor)
+                self._data, self._raw_data = None, arrays.copy_raw(input_tensor)
             else:
                 raw = arrays.copy_raw(input_tensor)
                 self.data = datatypes.decode(datatypes.find(self._datatype), raw)
         except InvalidInput as error:
             raise InferenceError(f"tensor {self._name!r}: {error.reason}") from None
 
+    @naming
     def as_string(self) -> list[str]:
         """The elements of a BYTES tensor as text, in one flat list; InvalidInput if not UTF-8."""
-        with self.named():
-            if self._datatype != "BYTES":
-                raise InvalidInput(f"{self._datatype} is not text; as_string() is for BYTES")
-            elements = datatypes.to_bytes(self._values())
-            try:
-                return [element.decode() for element in elements]
-            except UnicodeDecodeError as error:
-                raise InvalidInput(f"{error.object!r:.60} is not UTF-8") from None
+        if self._datatype != "BYTES":
+            raise InvalidInput(f"{self._datatype} is not text; as_string() is for BYTES")
+        return datatypes.to_text(self._values())
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that it holds, by name."""
@@ -151,34 +144,30 @@ class Tensor:
         """Whether its elements came as raw bytes, are meant to go so, or can only go so."""
         datatype = datatypes.DATATYPES.get(self._datatype)
         raw_only = datatype is not None and datatype.field is None
-        given_raw = self._raw_data is not None or arrays.is_array(self._data)
-        return raw_only or self._binary or given_raw
+        return raw_only or self._binary or self._raw_data is not None or arrays.is_array(self._data)
 
+    @naming
     def set_raw(self, raw: Buffer) -> None:
         """Takes the elements as the protocol's raw bytes, which are not copied."""
-        with self.named():
-            if not isinstance(raw, bytes | bytearray | memoryview):
-                raise InvalidInput(f"raw data of type {type(raw).__name__} is not bytes")
-            self.data = None
-            self._raw_data = raw
-            self._check_size(raw)
+        if not isinstance(raw, bytes | bytearray | memoryview):
+            raise InvalidInput(f"raw data of type {type(raw).__name__} is not bytes")
+        self._check_size(raw)
+        self._data, self._raw_data = None, raw
 
+    @naming
     def to_raw(self) -> Buffer:
         """The elements as the protocol's raw bytes, as many as the shape says."""
-        with self.named():
-            return self._raw(datatypes.find(self._datatype))
+        return self._raw(datatypes.find(self._datatype))
 
+    @naming
     def to_list(self) -> Sequence[Any]:
         """The elements as a flat list, as many as the shape says."""
-        with self.named():
-            return self._values()
-
-    def named(self) -> "_Named":
-        """A context that puts the tensor's name before whatever is wrong with it."""
-        return _Named(self._name)
+        return self._values()
 
     def _raw(self, datatype: Datatype) -> Buffer:
         if self._raw_data is not None:
+            if datatype.size is None:
+                self._values()
             self._check_size(self._raw_data)
             return self._raw_data
         if arrays.is_array(self._data):
@@ -189,7 +178,7 @@ class Tensor:
     def _values(self) -> Sequence[Any]:
         """The elements as a flat list of as many as the shape says."""
         if self._raw_data is not None:
-            values: Sequence[Any] = self.data
+            values: Sequence[Any] = self._decoded()
         elif arrays.is_array(self._data):
             values = self._data.reshape(-1).tolist()
         elif isinstance(self._data, list | tuple):
@@ -201,7 +190,12 @@ class Tensor:
         self._check_count(len(values))
         return values
 
+    def _decoded(self) -> list[Any]:
+        return datatypes.decode(datatypes.find(self._datatype), self._raw_data or b"")
+
     def _check_fit(self, array: Any) -> None:
+        if not arrays.is_array(array):
+            raise InvalidInput(f"{type(array).__name__} is not a numpy array")
         found = arrays.datatype_of(array, self._datatype)
         if found != self._datatype:
             raise InvalidInput(f"an array of {array.dtype} is not {self._datatype}")
@@ -254,21 +248,3 @@ class InferInput(Tensor):
 
 class InferOutput(Tensor):
     """A tensor of a response."""
-
-
-T = TypeVar("T", bound=Tensor)
-
-
-def by_name(tensors: Iterable[T], name: str) -> T | None:
-    """The first tensor of this name, or None."""
-    return next((tensor for tensor in tensors if tensor.name == name), None)
-
-
-def give_raw(tensors: Sequence[Tensor], raws: Sequence[Buffer] | None) -> None:
-    """Gives each tensor its raw bytes, if there are any."""
-    if not raws:
-        return
-    if len(raws) != len(tensors):
-        raise InvalidInput(f"{len(raws)} raw entries for {len(tensors)} tensors: {tensors!r}")
-    for tensor, raw in zip(tensors, raws, strict=True):
-        tensor.set_raw(raw)

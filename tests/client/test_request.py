@@ -214,6 +214,14 @@ def test_raw_inputs_belong_to_the_inputs_in_turn():
         (InferRequest("m", [InferInput("x", [1], "INT8", [300])]), "tensor 'x': element 0 is 300"),
         (InferRequest("m", [InferInput("x", [1], "FP8", [1])]), "tensor 'x': datatype 'FP8' is"),
         (InferRequest("m", [InferInput("x", [1], "BYTES", [5])]), "tensor 'x': given 5; BYTES"),
+        (
+            InferRequest("m", [InferInput("x", [1], "BYTES")], raw_inputs=[b"\x09\0\0\0a"]),
+            "^tensor 'x': raw BYTES are cut short in element 0",
+        ),
+        (
+            InferRequest("m", [InferInput("x", [2], "BYTES")], raw_inputs=[b"\0\0\0\0"]),
+            "^tensor 'x': 1 elements; shape \\[2\\] takes 2",
+        ),
     ],
 )
 def test_what_cannot_be_sent_is_invalid_input_and_says_why(request_, reason):
