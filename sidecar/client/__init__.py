@@ -5,15 +5,8 @@ connection.py   one channel, and a call on bytes over it
 channel.py      from a URL and options to a gRPC channel
 metadata.py     the headers of a call, checked before anything is sent
 description.py  what a server tells of itself and of its models
-request.py, response.py
-                what is asked of a model, and what it answers
-grpc_form.py, json_form.py
-                tensors as messages, and as JSON
+inference/      what is asked of a model and what it answers
 wire.py         messages as bytes, without copying raw tensors more than needed
-tensors.py      one tensor
-arrays.py       tensors as numpy arrays; nothing else knows numpy
-datatypes.py    the protocol's datatypes: values to raw bytes and back
-parameters.py   plain values for parameters
 errors.py       what a caller may have to catch, besides grpc.RpcError
 """
 
@@ -21,9 +14,9 @@ from sidecar.client.client import InferenceGRPCClient
 from sidecar.client.connection import USE_CLIENT_DEFAULT
 from sidecar.client.description import ModelIndex, ModelMetadata, ServerMetadata, TensorMetadata
 from sidecar.client.errors import InferenceError, InvalidInput
-from sidecar.client.request import InferRequest, RequestedOutput
-from sidecar.client.response import InferResponse
-from sidecar.client.tensors import InferInput, InferOutput
+from sidecar.client.inference.request import InferRequest, RequestedOutput
+from sidecar.client.inference.response import InferResponse
+from sidecar.client.inference.tensors import InferInput, InferOutput
 
 __all__ = [
     "USE_CLIENT_DEFAULT",

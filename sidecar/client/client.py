@@ -13,9 +13,9 @@ from sidecar.client.channel import ChannelArgs, channel_options, credentials, pa
 from sidecar.client.connection import USE_CLIENT_DEFAULT, Connection, Timeout
 from sidecar.client.description import ModelIndex, ModelMetadata, ServerMetadata
 from sidecar.client.errors import InvalidInput
+from sidecar.client.inference.request import InferRequest
+from sidecar.client.inference.response import InferResponse
 from sidecar.client.metadata import Headers
-from sidecar.client.request import InferRequest
-from sidecar.client.response import InferResponse
 from sidecar.oip import SERVICE, messages
 
 # Requests without a field are the same bytes each time.

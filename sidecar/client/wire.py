@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from sidecar.client.datatypes import Buffer
 from sidecar.client.errors import InvalidInput, Unreadable
 
 M = TypeVar("M", bound=Message)
+
+Buffer = bytes | bytearray | memoryview
 
 # The encoding's wire type of whatever says its length first: text, bytes, messages.
 DELIMITED = 2

@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from sidecar.client import datatypes, parameters
 from sidecar.client.errors import InvalidInput
-from sidecar.client.parameters import Parameters
-from sidecar.client.tensors import Tensor, naming
+from sidecar.client.inference import datatypes, parameters
+from sidecar.client.inference.parameters import Parameters
+from sidecar.client.inference.tensors import Tensor, naming
 
 T = TypeVar("T", bound=Tensor)
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.client import InvalidInput
-from sidecar.client.datatypes import DATATYPES, count, decode, encode, find, flatten
-from tests.client.strategies import ELEMENTS
+from sidecar.client.inference.datatypes import DATATYPES, count, decode, encode, find, flatten
+from tests.client.inference.strategies import ELEMENTS
 
 
 @pytest.mark.parametrize(

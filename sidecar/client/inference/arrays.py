@@ -5,8 +5,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from sidecar.client import datatypes
-from sidecar.client.datatypes import Buffer, Datatype
+from sidecar.client.inference import datatypes
+from sidecar.client.inference.datatypes import Datatype
+from sidecar.client.wire import Buffer
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from sidecar.client import InferOutput, InferResponse, InvalidInput, RequestedOutput
 from sidecar.oip import messages
-from tests.client.foreign import foreign
-from tests.client.strategies import JSON, responses
+from tests.client.inference.foreign import foreign
+from tests.client.inference.strategies import JSON, responses
 from tests.support import untyped
 
 

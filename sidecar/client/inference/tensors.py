@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from sidecar.client import arrays, datatypes
-from sidecar.client.datatypes import Buffer, Datatype
 from sidecar.client.errors import InferenceError, InvalidInput
-from sidecar.client.parameters import Parameters
+from sidecar.client.inference import arrays, datatypes
+from sidecar.client.inference.datatypes import Datatype
+from sidecar.client.inference.parameters import Parameters
+from sidecar.client.wire import Buffer
 
 if TYPE_CHECKING:
-    from sidecar.client.arrays import Array
+    from sidecar.client.inference.arrays import Array
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -5,12 +5,13 @@ from typing import Any, Self
 
 from google.protobuf.message import Message
 
-from sidecar.client import grpc_form, json_form, parameters, wire
-from sidecar.client.datatypes import Buffer
+from sidecar.client import wire
 from sidecar.client.errors import InvalidInput
-from sidecar.client.parameters import Parameters
-from sidecar.client.request import RequestedOutput
-from sidecar.client.tensors import InferOutput
+from sidecar.client.inference import grpc_form, json_form, parameters
+from sidecar.client.inference.parameters import Parameters
+from sidecar.client.inference.request import RequestedOutput
+from sidecar.client.inference.tensors import InferOutput
+from sidecar.client.wire import Buffer
 from sidecar.oip import messages
 
 RAW = messages.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sidecar.client import InvalidInput, parameters
+from sidecar.client import InvalidInput
+from sidecar.client.inference import parameters
 from sidecar.oip import messages
 
 

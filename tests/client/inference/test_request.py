@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from sidecar.client import InferInput, InferRequest, InvalidInput, RequestedOutput
 from sidecar.oip import messages
-from tests.client.foreign import foreign
-from tests.client.strategies import JSON, requests
+from tests.client.inference.foreign import foreign
+from tests.client.inference.strategies import JSON, requests
 from tests.support import untyped
 
 LISTED = InferInput("a", [2], "FP32", [1.5, 2])

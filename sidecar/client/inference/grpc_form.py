@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from sidecar.client import datatypes, parameters, wire
-from sidecar.client.datatypes import Buffer
+from sidecar.client import wire
 from sidecar.client.errors import InvalidInput
-from sidecar.client.tensors import Tensor, naming
+from sidecar.client.inference import datatypes, parameters
+from sidecar.client.inference.tensors import Tensor, naming
+from sidecar.client.wire import Buffer
 from sidecar.oip import messages
 
 T = TypeVar("T", bound=Tensor)

@@ -21,8 +21,8 @@ from sidecar.client import (
     TensorMetadata,
 )
 from tests.client.echo import EchoServer
-from tests.client.foreign import foreign
-from tests.client.test_tensors import ARRAYS
+from tests.client.inference.foreign import foreign
+from tests.client.inference.test_tensors import ARRAYS
 from tests.support import untyped
 
 

@@ -6,10 +6,11 @@ from typing import Any, Self
 
 from google.protobuf.message import Message
 
-from sidecar.client import grpc_form, json_form, parameters, wire
-from sidecar.client.datatypes import Buffer
-from sidecar.client.parameters import Parameters
-from sidecar.client.tensors import InferInput
+from sidecar.client import wire
+from sidecar.client.inference import grpc_form, json_form, parameters
+from sidecar.client.inference.parameters import Parameters
+from sidecar.client.inference.tensors import InferInput
+from sidecar.client.wire import Buffer
 from sidecar.oip import messages
 
 RAW = messages.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER

@@ -12,8 +12,7 @@ from operator import index
 from typing import Any
 
 from sidecar.client.errors import InvalidInput
-
-Buffer = bytes | bytearray | memoryview
+from sidecar.client.wire import Buffer
 
 LENGTH = struct.Struct("<I")
 
