@@ -182,6 +182,16 @@ class InferenceGRPCClient:
         """Returns when an established connection is lost; connects nothing by itself."""
         await self._connection.wait_disconnected()
 
+    async def reconnect(self) -> None:
+        """Lets go of the channel; the next call opens another. Calls under way are cancelled.
+
+        For a connection whose path was cut without a word: it looks alive to
+        gRPC until keep-alive or TCP gives up, minutes later. With
+        `("grpc.use_local_subchannel_pool", 1)` the new channel shares nothing
+        with the old one, a connection or a back-off.
+        """
+        await self._connection.reconnect()
+
     async def close(self) -> None:
         """Closes the channel; calls under way are cancelled. A second close does nothing."""
         await self._connection.close()

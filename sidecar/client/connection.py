@@ -102,21 +102,29 @@ class Connection:
         """Returns when an established connection is lost; connects nothing by itself.
 
         Each wait is given the state that was last seen. A state read afresh
-        could hide a change in between, and then the wait would never end.
+        could hide a change in between, and then the wait would never end. A
+        channel that is replaced has lost nothing; its successor is waited on.
         """
-        channel = self._open()
-        seen = channel.get_state()
-        while seen is not grpc.ChannelConnectivity.READY:
-            await channel.wait_for_state_change(seen)
+        while True:
+            channel = self._open()
             seen = channel.get_state()
-        await channel.wait_for_state_change(seen)
+            while seen is not grpc.ChannelConnectivity.SHUTDOWN:
+                await channel.wait_for_state_change(seen)
+                before, seen = seen, channel.get_state()
+                lost = seen is not grpc.ChannelConnectivity.SHUTDOWN
+                if before is grpc.ChannelConnectivity.READY and lost:
+                    return
+
+    async def reconnect(self) -> None:
+        """Lets go of the channel; the next call opens another. Calls under way are cancelled."""
+        channel, self._channel = self._channel, None
+        if channel is not None and self._loop is asyncio.get_running_loop():
+            await channel.close()
 
     async def close(self) -> None:
         """Closes the channel; calls under way are cancelled. A second close does nothing."""
         self._closed = True
-        channel, self._channel = self._channel, None
-        if channel is not None and self._loop is asyncio.get_running_loop():
-            await channel.close()
+        await self.reconnect()
 
     def _open(self) -> grpc.aio.Channel:
         """The channel of the running loop; a new loop gets a new one."""

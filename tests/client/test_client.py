@@ -111,6 +111,21 @@ async def test_a_lost_connection_is_noticed_while_nothing_is_asked():
         await asyncio.wait_for(lost, 5)
 
 
+async def test_a_replaced_connection_is_not_lost_and_its_successor_is_watched():
+    server = ToyServer()
+    await server.start()
+    async with client_for(server) as client:
+        lost = asyncio.create_task(client.wait_disconnected())
+        for _ in range(2):
+            await client.is_server_live()
+            await client.reconnect()
+        await client.is_server_live()
+        await asyncio.sleep(0)
+        assert not lost.done()
+        await server.stop()
+        await asyncio.wait_for(lost, 5)
+
+
 async def test_without_a_connection_there_is_none_to_lose():
     async with InferenceGRPCClient(f"127.0.0.1:{free_port()}", retries=0) as client:
         lost = asyncio.create_task(client.wait_disconnected())
