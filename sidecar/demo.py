@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
@@ -29,8 +29,16 @@ class Silence:
     """No answer until the caller gives up."""
 
 
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An answer after so many seconds."""
+
+    seconds: float
+    reply: "Reply"
+
+
 # True and False are the protocol's answers, bytes a reply as it stands, well-formed or not.
-Reply = bool | bytes | Refusal | Silence
+Reply = bool | bytes | Refusal | Silence | Late
 
 
 class ToyServer:
@@ -54,12 +62,19 @@ class ToyServer:
         self._service = service
         self._server: grpc.aio.Server | None = None
 
-    async def start(self, port: int = 0, creds: grpc.ServerCredentials | None = None) -> None:
-        """Listens on the port of 127.0.0.1, 0 for a free one; `port` then tells which."""
-        # Without this a second server could share a port that is taken.
-        server = grpc.aio.server(
-            options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
-        )
+    async def start(
+        self,
+        port: int = 0,
+        creds: grpc.ServerCredentials | None = None,
+        options: Sequence[tuple[str, Any]] = (),
+    ) -> None:
+        """Listens on the port of 127.0.0.1, 0 for a free one; `port` then tells which.
+
+        `options` are gRPC's, for the server.
+        """
+        # Without the first a second server could share a port that is taken.
+        own = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1))
+        server = grpc.aio.server(options=[*own, *options])
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(self._service, self.handlers()),)
         )
@@ -136,6 +151,9 @@ class ToyServer:
             self.asked[rpc] += 1
             self.metadata = dict(context.invocation_metadata() or ())
             reply = choose(request)
+            if isinstance(reply, Late):
+                await asyncio.sleep(reply.seconds)
+                reply = reply.reply
             if isinstance(reply, Refusal):
                 await context.abort(reply.code, reply.details)
             if isinstance(reply, Silence):

@@ -1,32 +1,50 @@
 """The toy server as a process of its own, told by lines on standard input what to answer.
 
 Each line is a JSON object: `live`, `ready` and `models` replace the server's
-answers. A reply is true, false, `silence`, or the name of a gRPC status.
+answers. A reply is true, false, `silence`, the name of a gRPC status, or an
+object: `{"status", "details"}`, `{"hex"}` for bytes, `{"after", "reply"}` for late.
 """
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, Self
 
 import grpc
 
-from sidecar.demo import Refusal, Reply, Silence, ToyServer
+from sidecar.demo import Late, Refusal, Reply, Silence, ToyServer
+from sidecar.oip import SERVICE
 from tests.support import free_port
 
 
-def to_reply(value: bool | str) -> Reply:
+def to_reply(value: bool | str | dict[str, Any]) -> Reply:
     """The reply that a JSON value stands for."""
     if isinstance(value, bool):
         return value
-    return Silence() if value == "silence" else Refusal(grpc.StatusCode[value], "as told")
+    if isinstance(value, str):
+        return Silence() if value == "silence" else Refusal(grpc.StatusCode[value], "as told")
+    if "after" in value:
+        return Late(value["after"], to_reply(value["reply"]))
+    if "hex" in value:
+        return bytes.fromhex(value["hex"])
+    return Refusal(grpc.StatusCode[value["status"]], value["details"])
 
 
-async def serve(port: int) -> None:
+def _credentials(made: dict[str, Any]) -> grpc.ServerCredentials | None:
+    if "cert" not in made:
+        return None
+    return grpc.ssl_server_credentials(
+        [(Path(made["key"]).read_bytes(), Path(made["cert"]).read_bytes())]
+    )
+
+
+async def serve(port: int, made: dict[str, Any]) -> None:
     """Serves until standard input ends."""
-    server = ToyServer()
-    await server.start(port)
+    server = ToyServer(service=made.get("service", SERVICE))
+    await server.start(port, _credentials(made), list(made.get("options", {}).items()))
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         told = json.loads(line)
@@ -39,10 +57,15 @@ async def serve(port: int) -> None:
 
 
 class ToyProcess:
-    """Starts and ends that process, always on one port."""
+    """Starts and ends that process, always on one port.
 
-    def __init__(self, **told: Any) -> None:
+    `made` is what a server is made with: `service`, `options` of gRPC, and the
+    paths `key` and `cert`. It may be changed between two starts.
+    """
+
+    def __init__(self, made: dict[str, Any] | None = None, **told: Any) -> None:
         self.port = free_port()
+        self.made = made or {}
         self._told = told
         self._popen: subprocess.Popen[str] | None = None
 
@@ -54,7 +77,7 @@ class ToyProcess:
     def start(self) -> None:
         """Starts it; it answers when this returns."""
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "tests.toy", str(self.port)],
+            [sys.executable, "-m", "tests.toy", str(self.port), json.dumps(self.made)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -70,6 +93,11 @@ class ToyProcess:
         self._popen.stdin.write(json.dumps(told) + "\n")
         self._popen.stdin.flush()
         assert self._popen.stdout.readline(), "the toy server has ended"
+
+    def signal(self, signum: signal.Signals) -> None:
+        """Sends it a signal."""
+        assert self._popen is not None
+        self._popen.send_signal(signum)
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -87,4 +115,4 @@ class ToyProcess:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1])))
+    asyncio.run(serve(int(sys.argv[1]), json.loads(sys.argv[2])))
