@@ -7,10 +7,13 @@ BIN := $(VENV)/bin
 QUIET := --quiet --disable-pip-version-check
 PIP := $(BIN)/python -m pip install $(QUIET)
 
+# What needs other servers, or minutes, has targets of its own.
+QUICK := --ignore=tests/interop --ignore=tests/faults
+
 # The lower bound, and the newest of every major since.
 PROTOBUFS := 4.25.3 5.* 6.* 7.*
 
-.PHONY: help demo test lint interop test-lowest test-protobuf check protos format clean
+.PHONY: help demo test lint interop faults test-lowest test-protobuf check protos format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -19,7 +22,7 @@ demo: $(VENV)/.run  ## the main job, against a toy server that comes with it
 	$(BIN)/sidecar demo
 
 test: $(VENV)/.test  ## the tests, with branch coverage
-	$(BIN)/python -m pytest --ignore=tests/interop --numprocesses=auto --cov --cov-report=term
+	$(BIN)/python -m pytest $(QUICK) --numprocesses=auto --cov --cov-report=term
 	$(BIN)/coverage report --fail-under=95 >/dev/null
 	$(BIN)/coverage report --include='sidecar/health/*' --fail-under=100 >/dev/null
 
@@ -32,9 +35,12 @@ lint: $(VENV)/.lint  ## ruff, ruff format, mypy --strict, import-linter
 interop: $(VENV)/.test  ## against real KServe, MLServer and Prometheus
 	$(BIN)/python -m pytest tests/interop
 
+faults: $(VENV)/.test  ## the fault matrix: each fault, and what the endpoints say; needs root
+	$(BIN)/python -m pytest tests/faults --numprocesses=3
+
 test-lowest:  ## the tests on the oldest versions that pyproject.toml allows
 	$(MAKE) VENV=$(VENV)-lowest LOWEST=1 $(VENV)-lowest/.lowest
-	$(VENV)-lowest/bin/python -m pytest --ignore=tests/interop --ignore=tests/oip/test_generated.py
+	$(VENV)-lowest/bin/python -m pytest $(QUICK) --numprocesses=auto --ignore=tests/oip/test_generated.py
 
 test-protobuf: $(VENV)-protobuf/.dev  ## messages and client on every protobuf, compiled and not
 	for version in $(PROTOBUFS); do \
@@ -47,7 +53,7 @@ test-protobuf: $(VENV)-protobuf/.dev  ## messages and client on every protobuf, 
 	  done; \
 	done
 
-check: test lint interop test-lowest test-protobuf  ## everything
+check: test lint interop faults test-lowest test-protobuf  ## everything
 
 protos: $(VENV)/.test  ## compile protos/ into sidecar/oip/
 	$(BIN)/python protos/compile.py

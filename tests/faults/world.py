@@ -70,6 +70,10 @@ class Watcher:
         """What it answered to what was asked from this moment on."""
         return [(at, status) for at, status in tuple(self.seen[endpoint]) if at >= start]
 
+    def failed_since(self, endpoint: str, start: float) -> bool:
+        """Whether it failed since this moment."""
+        return any(status != 200 for _, status in self.since(endpoint, start))
+
     def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
@@ -143,6 +147,7 @@ def world(
     started: bool = True,
     told: dict[str, Any] | None = None,
     made: dict[str, Any] | None = None,
+    host: str = "127.0.0.1",
     **options: Any,
 ) -> Iterator[World]:
     """A server with the models a and b, a proxy before it, and a sidecar that asks through that."""
@@ -154,7 +159,7 @@ def world(
         if started:
             toy.start()
         proxy = stack.enter_context(Proxy(toy.port))
-        url = f"--server-url=127.0.0.1:{proxy.port}"
+        url = f"--server-url={host}:{proxy.port}"
         sidecar = stack.enter_context(
             running_sidecar(folder / "sidecar.log", url, *models, *settings, *flags, **options)
         )
