@@ -13,14 +13,14 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from sidecar.client.errors import InvalidInput
+from sidecar.client.errors import InvalidInput, shown
 
 ChannelArgs = Sequence[tuple[str, Any]]
 
 # Which schemes say whether TLS is used; grpc:// leaves it to the other arguments.
 SCHEMES = {"grpc": None, "grpcs": True, "http": False, "https": True}
 
-_HOST_PORT = re.compile(r"(?P<host>\[[^\[\]]+\]|[\w.-]+)(?::(?P<port>[0-9]+))?")
+_HOST_PORT = re.compile(r"(?P<host>\[[^\[\]]+\]|[\w.-]+)(?::(?P<port>[0-9]{1,9}))?")
 
 # What fits into Linux' sockaddr_un; gRPC accepts more and then never lets go of the channel.
 MAX_SOCKET_PATH = 107
@@ -40,9 +40,14 @@ class Target:
     loopback: bool
 
 
-def without_user(url: str) -> str:
-    """The URL with whatever stands before an `@` hidden, fit to be shown in an error."""
-    return re.sub(r"[^/]*@", "***@", url)
+def without_secrets(url: str) -> str:
+    """The URL without what stands before an `@`, but for a scheme, or behind a `?`."""
+    return re.sub(r"(?s)\?.*", "?***", re.sub(r"(?s)^(\W?\w+://)?.*@", r"\1***@", url))
+
+
+def fit(url: object) -> str:
+    """Whatever was given as a URL, fit to be shown in an error."""
+    return shown(without_secrets(url) if isinstance(url, str) else url)
 
 
 def parse_url(url: str, *, tls: bool = False) -> Target:
@@ -53,19 +58,23 @@ def parse_url(url: str, *, tls: bool = False) -> Target:
     or 443 with TLS, as in KServe's client.
     """
     if not isinstance(url, str) or not url.isprintable():
-        raise InvalidInput(f"url {url!r} is not text on one line")
+        raise InvalidInput(f"url {fit(url)} is not text on one line")
     kind, _, path = url.partition(":")
     if kind in ("unix", "unix-abstract"):
         # unix://name would make the name an authority, which gRPC refuses later.
         if not path.strip("/") or re.match("//[^/]", path):
-            raise InvalidInput(f"url {url!r} is neither unix:path nor unix:///path")
+            raise InvalidInput(f"url {fit(url)} is neither unix:path nor unix:///path")
         if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-            raise InvalidInput(f"url {url!r}: the path is longer than {MAX_SOCKET_PATH} bytes")
+            raise InvalidInput(f"url {fit(url)}: the path is longer than {MAX_SOCKET_PATH} bytes")
         return Target(url, tls, loopback=True)
-    if url.startswith("dns:///"):
-        address, host = _host_port(url, url.removeprefix("dns:///"), tls=tls)
+    if kind == "dns" and not re.match("//[^/]", path):
+        address, host = _host_port(url, path.removeprefix("///"), tls=tls)
         return Target(f"dns:///{address}", tls, _is_loopback(host))
-    rest = path if kind in ("ipv4", "ipv6") else url
+    if kind in ("ipv4", "ipv6"):
+        hosts = [_host_port(url, part, tls=tls) for part in path.split(",")]
+        target = f"{kind}:" + ",".join(address for address, _ in hosts)
+        return Target(target, tls, all(_is_loopback(host) for _, host in hosts))
+    rest = url
     if "://" in url:
         scheme, _, rest = url.partition("://")
         tls = _decide(url, scheme, tls=tls)
@@ -77,31 +86,25 @@ def parse_url(url: str, *, tls: bool = False) -> Target:
 def _decide(url: str, scheme: str, *, tls: bool) -> bool:
     """Whether TLS is spoken, by the scheme and by what the caller asked for."""
     if scheme not in SCHEMES:
-        raise InvalidInput(
-            f"url {without_user(url)!r}: unknown scheme {scheme!r}, known are {', '.join(SCHEMES)}"
-        )
+        raise InvalidInput(f"url {fit(url)}: unknown scheme, known are {', '.join(SCHEMES)}")
     decided = SCHEMES[scheme]
     if decided is None:
         return tls
     if tls and not decided:
-        raise InvalidInput(
-            f"url {without_user(url)!r}: {scheme}:// is plaintext, but TLS was asked for"
-        )
+        raise InvalidInput(f"url {fit(url)}: {scheme}:// is plaintext, but TLS was asked for")
     return decided
 
 
 def _host_port(url: str, text: str, *, tls: bool) -> tuple[str, str]:
     match = _HOST_PORT.fullmatch(text)
     if not match:
-        raise InvalidInput(
-            f"url {without_user(url)!r} is not host:port (no path, no user, IPv6 in brackets)"
-        )
+        raise InvalidInput(f"url {fit(url)} is not host:port (no path, no user, IPv6 in brackets)")
     host = match["host"]
     if host.startswith("["):
         _check_ipv6(url, host[1:-1])
     port = int(match["port"]) if match["port"] else (443 if tls else 80)
     if port not in PORTS:
-        raise InvalidInput(f"url {url!r}: port {port} is outside 1-65535")
+        raise InvalidInput(f"url {fit(url)}: port {port} is outside 1-65535")
     return f"{host}:{port}", host
 
 
@@ -109,7 +112,7 @@ def _check_ipv6(url: str, address: str) -> None:
     try:
         ipaddress.IPv6Address(address)
     except ValueError:
-        raise InvalidInput(f"url {url!r}: {address!r} is not an IPv6 address") from None
+        raise InvalidInput(f"url {fit(url)}: {address!r} is not an IPv6 address") from None
 
 
 def _is_loopback(host: str) -> bool:
@@ -134,6 +137,12 @@ def channel_options(
     }
     if target.loopback:
         options["grpc.enable_http_proxy"] = 0
+    if not (retries is None or isinstance(retries, int)):
+        raise InvalidInput(f"retries {shown(retries)} is neither a whole number nor None")
+    try:
+        given = {str.__str__(name): value for name, value in channel_args or ()}
+    except (TypeError, ValueError):
+        raise InvalidInput("channel_args are not pairs of a name and a value") from None
     attempts = retries or 0
     if attempts > MAX_ATTEMPTS:
         warnings.warn(f"retries={retries}: gRPC makes at most {MAX_ATTEMPTS}", stacklevel=3)
@@ -143,9 +152,10 @@ def channel_options(
         options["grpc.service_config"] = _service_config(attempts)
     else:
         options["grpc.enable_retries"] = 0
-    given = dict(channel_args or ())
     if given.get("grpc.enable_retries") == 0:
         options.pop("grpc.service_config", None)
+    elif "grpc.service_config" in given:
+        options["grpc.enable_retries"] = 1
     return list({**options, **given}.items())
 
 
@@ -194,7 +204,10 @@ def suspicion(*, tls: bool, certificate: bool) -> str:
 
 
 def _read(path: str | None) -> bytes | None:
-    return Path(path).read_bytes() if path is not None else None
+    try:
+        return None if path is None else Path(path).read_bytes()
+    except (OSError, TypeError, ValueError) as error:
+        raise InvalidInput(f"file {shown(path)} cannot be read: {error}") from None
 
 
 def open_channel(

@@ -50,7 +50,8 @@ class InferenceGRPCClient:
     after the other. Every call takes `timeout` in seconds, None for no
     deadline, and `headers` that are sent along. Arguments that cannot be used
     raise InvalidInput before anything is sent; an answer that is not OK raises
-    grpc.RpcError (in fact grpc.aio.AioRpcError).
+    grpc.RpcError (in fact grpc.aio.AioRpcError). A call after close() raises
+    grpc.aio.UsageError.
 
     Source of the calls: the Open Inference Protocol's gRPC definition, in this
     project's words in protos/open_inference.proto.
@@ -73,6 +74,8 @@ class InferenceGRPCClient:
     ) -> None:
         target = parse_url(url, tls=bool(use_ssl) or creds is not None)
         certificate = creds is not None or certificate_chain is not None
+        if not (creds is None or isinstance(creds, grpc.ChannelCredentials)):
+            raise InvalidInput(f"creds of type {type(creds).__name__} are no ChannelCredentials")
         if creds is None and target.tls:
             creds = credentials(root_certificates, private_key, certificate_chain)
         self._connection = Connection(

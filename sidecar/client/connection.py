@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, Final, Protocol, TypeVar
 
 import grpc
@@ -16,6 +18,10 @@ from sidecar.client.metadata import Headers, to_metadata
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# Thirty years.
+MAX_TIMEOUT = 1e9
+MAX_LINE = 2000
 
 
 class UseClientDefault:
@@ -82,20 +88,26 @@ class Connection:
         deadline = (
             self._timeout if isinstance(timeout, UseClientDefault) else check_timeout(timeout)
         )
-        metadata = to_metadata(headers) if headers is not None else None
+        metadata = to_metadata(headers)
         channel = self._open()
         call = self._calls.get(rpc)
         if call is None:
             call = self._calls[rpc] = channel.unary_unary(f"/{self._service}/{rpc}")
         started = time.perf_counter()
+        outcome = "cancelled"
         try:
             reply = await call(request, timeout=deadline, metadata=metadata)
             answer = _read(rpc, read, reply)
+            outcome = "OK"
         except grpc.aio.AioRpcError as error:
             error = self._explain(error)
-            self._log(rpc, f"{error.code().name}: {error.details()}", started, metadata, about)
+            outcome = f"{error.code().name}: {error.details()}"
             raise error from None
-        self._log(rpc, "OK", started, metadata, about)
+        except InvalidInput as error:
+            outcome = f"answered what cannot be used: {error.reason}"
+            raise
+        finally:
+            self._log(rpc, outcome, started, metadata, about)
         return answer
 
     async def wait_disconnected(self) -> None:
@@ -155,31 +167,36 @@ class Connection:
         rpc: str,
         outcome: str,
         started: float,
-        metadata: tuple[tuple[str, str | bytes], ...] | None,
+        metadata: tuple[tuple[str, str | bytes], ...],
         about: object,
     ) -> None:
         """One line. Of the headers it has the names only, for any value may be a secret."""
         if not logger.isEnabledFor(self._level):
             return
         took = time.perf_counter() - started
-        names = ", ".join(name for name, _ in metadata or ())
-        logger.log(
-            self._level,
-            "%s %s %s in %.4f s%s%s",
-            self._target.address,
-            rpc,
-            outcome,
-            took,
-            f"; {about}" if about else "",
-            f"; headers: {names}" if names else "",
-        )
+        names = ", ".join(name for name, _ in metadata)
+        line = f"{self._target.address} {rpc} {outcome} in {took:.4f} s"
+        line += f"; {about}" if about else ""
+        line += f"; headers: {names}" if names else ""
+        # The server's own text may have line breaks; they would forge a line of ours.
+        line = "".join(c if c.isprintable() else " " for c in line)
+        logger.log(self._level, "%s", line[:MAX_LINE])
 
 
 def check_timeout(timeout: object) -> float | None:
     """The deadline in seconds, None for none; InvalidInput for what is neither."""
-    if timeout is None or isinstance(timeout, int | float):
-        return timeout
-    raise InvalidInput(f"timeout {timeout!r} is neither a number of seconds nor None")
+    if timeout is None:
+        return None
+    try:
+        seconds = float(timeout) if isinstance(timeout, Real) else math.nan
+    except OverflowError:
+        seconds = math.inf
+    if math.isnan(seconds):
+        # Not shown, because it may be headers in the wrong place.
+        kind = type(timeout).__name__
+        raise InvalidInput(f"a timeout of type {kind} is neither a number of seconds nor None")
+    # Beyond that gRPC's own arithmetic would end the call at once.
+    return None if seconds > MAX_TIMEOUT else seconds
 
 
 def _read(rpc: str, read: Callable[[bytes], T], reply: bytes) -> T:

@@ -1,4 +1,16 @@
-"""What a caller may have to catch, besides grpc.RpcError."""
+"""What a caller may have to catch, besides grpc.RpcError; and how errors show what was given."""
+
+# An error shows no more of a value than this: it may be a whole tensor.
+MAX_SHOWN = 60
+
+
+def shown(value: object) -> str:
+    """The beginning of a value's `repr`."""
+    try:
+        text = repr(value[: MAX_SHOWN + 1] if isinstance(value, str | bytes | list) else value)
+    except Exception:  # noqa: BLE001 # a foreign class may raise anything; ours must not
+        return f"a {type(value).__name__}"
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 
 class InvalidInput(ValueError):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -24,12 +25,18 @@ def to_metadata(headers: Headers | None) -> tuple[tuple[str, str | bytes], ...]:
     if isinstance(headers, Mapping) and not isinstance(headers, grpc.aio.Metadata):
         headers = tuple(headers.items())
     try:
-        pairs = tuple((name, value) for name, value in headers)
+        pairs = tuple((name, value) for name, value in map(_not_text, headers))
     except (TypeError, ValueError):
         raise InvalidInput("headers are (name, value) pairs or a mapping") from None
     for position, (name, value) in enumerate(pairs, 1):
         _check(position, name, value)
     return pairs
+
+
+def _not_text(pair: object) -> Any:
+    if isinstance(pair, str | bytes):  # could be unpacked, too: "ab" into a and b
+        raise TypeError("no pair")
+    return pair
 
 
 def _check(position: int, name: object, value: object) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from sidecar.client.errors import InvalidInput, Unreadable
+from sidecar.client.errors import InvalidInput, Unreadable, shown
 
 M = TypeVar("M", bound=Message)
 
@@ -20,6 +20,19 @@ Buffer = bytes | bytearray | memoryview
 # The encoding's wire type of whatever says its length first: text, bytes, messages.
 DELIMITED = 2
 SEVEN_BITS, MORE = 0x7F, 0x80
+# Ten bytes of seven bits; without a bound, a reply of many such bytes would take minutes.
+MAX_BITS = 70
+
+
+def flat(raw: Buffer) -> Buffer:
+    """The same bytes in a form whose length is their number; not copied where that can be."""
+    if isinstance(raw, bytes):
+        return raw
+    view = memoryview(raw)
+    try:
+        return view.cast("B").toreadonly()
+    except (TypeError, ValueError):  # not in one piece, or in elements of another machine
+        return view.tobytes()
 
 
 def build(kind: type[M], **texts: str) -> M:
@@ -31,16 +44,18 @@ def build(kind: type[M], **texts: str) -> M:
 
 
 def add(field: Any, **texts: str) -> Any:
-    """A new message in a repeated field; as `build`."""
+    """A new message in a repeated field; as `build`, but None is no text here."""
     try:
-        return field.add(**texts)
+        if None not in texts.values():
+            return field.add(**texts)
     except (TypeError, ValueError):
-        raise InvalidInput(_not_text(texts)) from None
+        pass
+    raise InvalidInput(_not_text(texts))
 
 
 def _not_text(texts: Mapping[str, object]) -> str:
-    wrong = ", ".join(f"{name} {value!r}" for name, value in texts.items() if not _is_text(value))
-    return f"{wrong} is not text that can be written as UTF-8"
+    wrong = (f"{name} {shown(value)}" for name, value in texts.items() if not _is_text(value))
+    return f"{', '.join(wrong)} is not a str that can be written as UTF-8"
 
 
 def _is_text(value: object) -> bool:
@@ -122,12 +137,13 @@ def _varint(number: int) -> bytes:
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number at this place, and the place behind it."""
+    """The number at this place, and the place behind it; IndexError when there is none."""
     number = shift = 0
-    while True:
+    while shift < MAX_BITS:
         byte = data[at]
         number |= (byte & SEVEN_BITS) << shift
         at += 1
         shift += 7
         if byte < MORE:
             return number, at
+    raise IndexError("a number of more than ten bytes")

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
-from sidecar.client.channel import without_user
+from sidecar.client.channel import without_secrets
 from sidecar.client.metadata import to_metadata
 from sidecar.health.checks import Check, Rpc
 from sidecar.health.verdict import Quorum
@@ -163,7 +163,7 @@ Url = Annotated[
     str,
     Allowed(
         "host:port, grpc://, grpcs://, http://, https://, dns:///host:port or unix:///path",
-        lambda value: without_user(repr(value)),
+        lambda value: without_secrets(repr(value)),
     ),
 ]
 Service = Annotated[

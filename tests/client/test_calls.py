@@ -1,5 +1,6 @@
 """Inference and descriptions over real gRPC: every datatype, errors, headers, big tensors, logs."""
 
+import asyncio
 import logging
 import os
 import pickle
@@ -20,10 +21,11 @@ from sidecar.client import (
     ServerMetadata,
     TensorMetadata,
 )
+from sidecar.demo import Refusal, Silence
 from tests.client.echo import EchoServer
 from tests.client.inference.foreign import foreign
 from tests.client.inference.test_tensors import ARRAYS
-from tests.support import untyped
+from tests.support import eventually, untyped
 
 
 @pytest.fixture
@@ -76,19 +78,21 @@ async def test_a_message_is_sent_as_it_is(server, client, package):
 
 async def test_anything_else_is_refused_and_nothing_is_sent(server, client):
     for other in (None, "m", foreign("ModelReadyRequest")(), InferResponse("", "m", [])):
-        with pytest.raises(InvalidInput, match="allowed: InferRequest, ModelInferRequest message"):
+        with pytest.raises(InvalidInput, match="allowed: InferRequest, ModelInferRequest"):
             await client.infer(untyped(other))
     with pytest.raises(InvalidInput, match="tensor 'x': it has no data"):
         await client.infer(InferRequest("m", [InferInput("x", [1], "FP32")]))
-    with pytest.raises(InvalidInput, match="name 5 is not text"):
+    with pytest.raises(InvalidInput, match="name 5 is not a str"):
         await client.is_model_ready(5)
-    with pytest.raises(InvalidInput, match="timeout 'soon' is neither a number of seconds nor"):
-        await client.infer(InferRequest("m", []), timeout="soon")
+    for timeout in ("soon", {"authorization": "Bearer s3cret"}, float("nan")):
+        with pytest.raises(InvalidInput, match="is neither a number of seconds") as caught:
+            await client.infer(InferRequest("m", []), untyped(timeout))
+        assert "s3cret" not in caught.value.reason
     assert not server.requests
 
 
 def test_a_timeout_that_is_none_is_refused_at_once():
-    with pytest.raises(InvalidInput, match="timeout '60' is neither"):
+    with pytest.raises(InvalidInput, match="a timeout of type str is neither"):
         InferenceGRPCClient("localhost:1", timeout=untyped("60"))
 
 
@@ -107,6 +111,11 @@ async def test_a_reply_with_a_bad_tensor_is_invalid_input_with_its_name(server, 
     server.replies["ModelInfer"] = message.SerializeToString()
     with pytest.raises(InvalidInput, match="tensor 'y': 3 raw bytes; FP32 of shape"):
         await client.infer(InferRequest("m", []))
+
+
+@pytest.mark.parametrize("seconds", [np.int64(60), np.float32(60), float("inf"), 1e20, 10**400])
+async def test_a_timeout_may_be_any_number_of_seconds(client, seconds):
+    assert await client.is_server_live(timeout=seconds)
 
 
 async def test_parameters_and_headers_arrive(server, client):
@@ -141,3 +150,31 @@ async def test_a_call_is_one_line_of_log_without_any_value(server, caplog):
     assert f"127.0.0.1:{server.port} ModelInfer OK in " in line
     assert line.endswith(f"; {request!r}; headers: authorization, x-bin")
     assert "s3cret" not in line
+
+
+async def test_a_refused_reply_and_a_cancelled_call_are_lines_of_log_too(server, client, caplog):
+    caplog.set_level(logging.DEBUG, "sidecar.client")
+    tensor = InferOutput("y", [1], "FP32", [1])
+    message = InferResponse("", "m", [tensor], use_binary_outputs=True).to_grpc()
+    message.raw_output_contents[0] = b"123"
+    server.replies["ModelInfer"] = message.SerializeToString()
+    with pytest.raises(InvalidInput):
+        await client.infer(InferRequest("m", []))
+    server.live = Silence()
+    call = asyncio.create_task(client.is_server_live())
+    await eventually(lambda: server.asked["ServerLive"])
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "ModelInfer answered what cannot be used: tensor 'y': 3 raw bytes" in first
+    assert "ServerLive cancelled in " in second
+
+
+async def test_the_servers_text_breaks_no_line_of_log(server, client, caplog):
+    caplog.set_level(logging.DEBUG, "sidecar.client")
+    server.live = Refusal(grpc.StatusCode.INTERNAL, "no\nINFO all is well")
+    with pytest.raises(grpc.RpcError):
+        await client.is_server_live()
+    (record,) = caplog.records
+    assert "INTERNAL: no INFO all is well" in record.getMessage()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sidecar.client import InvalidInput
-from sidecar.client.channel import Target, channel_options, credentials, parse_url
+from sidecar.client.channel import Target, channel_options, credentials, fit, parse_url
 
 LOCAL = Target("localhost:8001", tls=False, loopback=True)
 
@@ -27,8 +27,10 @@ LOCAL = Target("localhost:8001", tls=False, loopback=True)
         ("[::1]", Target("[::1]:80", tls=False, loopback=True)),
         ("grpcs://[fe80::1%25eth0]:9", Target("[fe80::1%25eth0]:9", tls=True, loopback=False)),
         ("dns:///triton:8001", Target("dns:///triton:8001", tls=False, loopback=False)),
-        ("ipv4:127.0.0.1:9", Target("127.0.0.1:9", tls=False, loopback=True)),
-        ("ipv6:[::1]:9", Target("[::1]:9", tls=False, loopback=True)),
+        ("ipv4:127.0.0.1:9", Target("ipv4:127.0.0.1:9", tls=False, loopback=True)),
+        ("ipv6:[::1]:9", Target("ipv6:[::1]:9", tls=False, loopback=True)),
+        ("ipv4:127.0.0.1:9,10.0.0.1", Target("ipv4:127.0.0.1:9,10.0.0.1:80", False, False)),
+        ("dns:localhost:9", Target("dns:///localhost:9", tls=False, loopback=True)),
         ("unix:///run/s.sock", Target("unix:///run/s.sock", tls=False, loopback=True)),
         ("unix:s.sock", Target("unix:s.sock", tls=False, loopback=True)),
         ("unix-abstract:s", Target("unix-abstract:s", tls=False, loopback=True)),
@@ -57,7 +59,7 @@ def test_a_caller_who_wants_tls_gets_it_and_its_port(url):
         ("h :80", "not host:port"),
         ("", "not host:port"),
         ("https://", "not host:port"),
-        ("ftp://h:80", "unknown scheme 'ftp'"),
+        ("ftp://h:80", "unknown scheme, known are grpc"),
         ("unix:", "neither unix:path nor unix:///path"),
         ("unix:///", "neither unix:path nor unix:///path"),
         ("unix://name/path", "neither unix:path nor unix:///path"),
@@ -72,7 +74,25 @@ def test_a_url_that_leads_nowhere_is_refused_and_named(url, part):
     with pytest.raises(InvalidInput) as caught:
         parse_url(url)
     assert part in caught.value.reason
-    assert repr(url).replace("user:secret@", "***@") in str(caught.value)
+    assert fit(url) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://user:s3cret@h:80", "'http://***@h:80'"),
+        ("http://user:s3cret@h\n", "'http://***@h\\n'"),
+        ("s3cret@x://h", "'***@x://h'"),
+        ("http://us:pa/s3cret@h", "'http://***@h'"),
+        ("https://h/?token=s3cret", "'https://h/?***'"),
+        ("unix://user:s3cret@h", "'unix://***@h'"),
+    ],
+)
+def test_an_error_shows_no_secret_of_a_url(url, shown):
+    with pytest.raises(InvalidInput) as caught:
+        parse_url(url)
+    assert shown in caught.value.reason
+    assert "s3cret" not in caught.value.reason
 
 
 def test_plaintext_by_url_and_tls_by_argument_contradict_each_other():
@@ -128,6 +148,24 @@ def test_the_callers_arguments_win_and_are_left_alone():
     assert given["grpc.max_send_message_length"] == -1
     assert given["grpc.service_config"] == "{}"
     assert mine == [("grpc.max_receive_message_length", 9), ("grpc.service_config", "{}")]
+
+
+@pytest.mark.parametrize("retries", [0, 1, None, 3])
+def test_a_service_config_of_the_callers_own_is_in_force_whatever_the_retries(retries):
+    given = options([("grpc.service_config", "{}")], retries)
+    assert (given["grpc.service_config"], given["grpc.enable_retries"]) == ("{}", 1)
+
+
+@pytest.mark.parametrize("args", [5, [1], [("a",)], [(1, 1)]])
+def test_channel_arguments_that_are_none_are_refused(args):
+    with pytest.raises(InvalidInput, match="channel_args are not pairs of a name and a value"):
+        options(args)
+
+
+@pytest.mark.parametrize("retries", ["3", 2.5])
+def test_retries_that_are_no_number_are_refused(retries):
+    with pytest.raises(InvalidInput, match="is neither a whole number nor None"):
+        options(retries=retries)
 
 
 def test_retries_switched_off_by_argument_bring_no_service_config():

@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.client import USE_CLIENT_DEFAULT, InferenceGRPCClient, InvalidInput
 from sidecar.demo import Refusal, Silence, ToyServer
-from tests.support import eventually, free_port
+from tests.support import eventually, free_port, untyped
 
 
 def client_for(server: ToyServer, **options) -> InferenceGRPCClient:
@@ -215,3 +215,10 @@ async def test_a_call_is_one_line_of_log_without_headers(verbose, level, caplog)
 
 def test_the_sentinel_is_printed_by_its_name():
     assert repr(USE_CLIENT_DEFAULT) == "USE_CLIENT_DEFAULT"
+
+
+def test_files_and_credentials_that_are_none_are_refused_at_once():
+    with pytest.raises(InvalidInput, match="file '/nowhere' cannot be read: "):
+        InferenceGRPCClient("h:1", use_ssl=True, root_certificates="/nowhere")
+    with pytest.raises(InvalidInput, match="creds of type str are no ChannelCredentials"):
+        InferenceGRPCClient("h:1", creds=untyped("x"))

@@ -28,6 +28,7 @@ NAME = "the name of header 1 is not of lower-case letters"
     ("headers", "part"),
     [
         ([("Upper", "x")], NAME),
+        (["ab"], "headers are (name, value) pairs or a mapping"),
         ([("a b", "x")], NAME),
         ([("authorization: Bearer secret", "")], NAME),
         ([("", "x")], NAME),

@@ -38,6 +38,11 @@ def test_entries_written_by_protobuf_are_found_and_not_copied(size):
     assert {untyped(raw).obj is data for raw in found} == {True}
 
 
+def test_a_reply_of_endless_numbers_is_left_to_protobuf_at_once():
+    data = b"\xff" * 1_000_000
+    assert wire.split(data, FIELD) == (data, [])
+
+
 def test_a_message_without_entries_stays_as_it_is():
     data = response().SerializeToString()
     rest, found = wire.split(data, FIELD)
@@ -86,9 +91,9 @@ def test_bytes_that_are_no_message_are_refused_and_others_read_as_protobuf_does(
 
 
 def test_what_is_no_text_is_refused_by_its_field():
-    with pytest.raises(InvalidInput, match="version 5 is not text"):
+    with pytest.raises(InvalidInput, match="version 5 is not a str"):
         wire.build(messages.ModelReadyRequest, name="m", version=untyped(5))
-    with pytest.raises(InvalidInput, match=r"name .* is not text that can be written as UTF-8"):
+    with pytest.raises(InvalidInput, match=r"name .* is not a str that can be written as UTF-8"):
         wire.build(messages.ModelReadyRequest, name="\ud800")
 
 

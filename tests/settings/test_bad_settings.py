@@ -38,7 +38,7 @@ BAD = [
     (
         "server_url",
         "ftp://h:1",
-        f"url 'ftp://h:1': unknown scheme 'ftp', known are grpc, grpcs, http, https; {URL}",
+        f"url 'ftp://h:1': unknown scheme, known are grpc, grpcs, http, https; {URL}",
     ),
     (
         "grpc_service",

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from sidecar.client.errors import InvalidInput, shown
 from sidecar.client.inference import datatypes
 from sidecar.client.inference.datatypes import Datatype
 from sidecar.client.wire import Buffer
@@ -52,8 +53,21 @@ def is_array(value: object) -> "TypeGuard[Array]":
     return numpy is not None and isinstance(value, numpy.ndarray)
 
 
+def check(array: object, datatype: str, shape: Sequence[int]) -> None:
+    """InvalidInput when it is no array of this datatype and shape."""
+    if not is_array(array):
+        raise InvalidInput(f"{type(array).__name__} is not a numpy array")
+    if datatype_of(array, datatype) != datatype:
+        raise InvalidInput(f"an array of {array.dtype} is not {datatype}")
+    datatypes.count(shape)
+    if array.shape != tuple(shape):
+        raise InvalidInput(
+            f"an array of shape {list(array.shape)} where {shown(shape)} is expected"
+        )
+
+
 def from_raw(datatype: Datatype, raw: Buffer) -> "Array":
-    """A flat array over the same bytes, read-only when they are; not for BYTES.
+    """A flat, read-only array, over the same bytes except for BOOL; not for BYTES.
 
     The bytes are a whole number of elements. BF16 is ml_dtypes.bfloat16 where
     that package is installed, else uint16 with the same bits.
@@ -62,6 +76,7 @@ def from_raw(datatype: Datatype, raw: Buffer) -> "Array":
     if datatype.name == "BOOL":
         # A byte other than 0 and 1 would make numpy count wrong.
         array: Array = numpy.not_equal(numpy.frombuffer(raw, "u1"), 0)
+        array.flags.writeable = False
     else:
         array = numpy.frombuffer(raw, _dtype(datatype.name))
     return array
@@ -97,7 +112,7 @@ def to_elements(array: "Array") -> list[bytes]:
     """The elements of an array of bytes, text or anything that has a text, row by row."""
     if array.dtype.kind == "M":
         array = array.astype("U")
-    values = array.reshape(-1).tolist()
+    values = _numpy().asarray(array).reshape(-1).tolist()
     return datatypes.to_bytes(
         [value if isinstance(value, bytes | str) else str(value) for value in values]
     )

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from operator import index
 from typing import Any
 
-from sidecar.client.errors import InvalidInput
+from sidecar.client.errors import InvalidInput, shown
 from sidecar.client.wire import Buffer
 
 LENGTH = struct.Struct("<I")
+
+# A dimension's size is an int64 on the wire.
+MAX_SIZE = 2**63 - 1
 
 # FP32's infinity as a word, without the sign.
 INFINITY = 0x7F800000
 
 # What `struct` and Python's own comparisons raise for a value that does not fit.
 MISFITS = (struct.error, OverflowError, TypeError, ValueError)
-
-# An error shows no more of a value than this.
-MAX_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,29 +75,49 @@ def find(name: str) -> Datatype:
     """The datatype of this name, or InvalidInput that lists those that there are."""
     datatype = DATATYPES.get(name)
     if datatype is None:
-        raise InvalidInput(f"datatype {name!r} is unknown; known are {', '.join(DATATYPES)}")
+        raise InvalidInput(f"datatype {shown(name)} is unknown; known are {', '.join(DATATYPES)}")
     return datatype
 
 
 def count(shape: Sequence[int]) -> int:
     """How many elements a shape has room for; InvalidInput when it is none."""
-    elements, least = 1, 0
+    elements = 1
+    fits = isinstance(shape, list | tuple)
     try:
         for size in map(index, shape):
             elements *= size
-            least = min(least, size)
+            fits = fits and 0 <= size <= MAX_SIZE
     except TypeError:
-        least = -1
-    if least < 0:
-        raise InvalidInput(f"shape {shape!r} is not a list of sizes from 0")
+        fits = False
+    if not fits:
+        raise InvalidInput(f"shape {shown(shape)} is not a list of sizes from 0")
     return elements
+
+
+def check_count(elements: int, shape: Sequence[int]) -> None:
+    """InvalidInput when these are not as many elements as the shape has room for."""
+    if elements != (wanted := count(shape)):
+        raise InvalidInput(f"{elements} elements; shape {shown(shape)} takes {wanted}")
+
+
+def check_size(size: int, name: str, shape: Sequence[int]) -> None:
+    """InvalidInput when so many raw bytes cannot be; of BYTES only the elements tell."""
+    datatype = DATATYPES.get(name)
+    if datatype is None or datatype.size is None:
+        return
+    wanted = count(shape) * datatype.size
+    if size != wanted:
+        raise InvalidInput(f"{size} raw bytes; {name} of shape {shown(shape)} takes {wanted}")
 
 
 def flatten(values: Sequence[Any]) -> Sequence[Any]:
     """The elements of lists in lists, in row-major order; a flat list as it is."""
-    if values and isinstance(values[0], list | tuple):
+    if not values or not isinstance(values[0], list | tuple):
+        return values
+    try:
         return list(_elements(values))
-    return values
+    except RecursionError:
+        raise InvalidInput("its lists are nested too deeply") from None
 
 
 def _elements(values: Sequence[Any]) -> Iterator[Any]:
@@ -118,7 +138,7 @@ def to_text(values: Sequence[Any]) -> list[str]:
     try:
         return [element.decode() for element in to_bytes(values)]
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{_shown(error.object)} is not UTF-8") from None
+        raise InvalidInput(f"{shown(error.object)} is not UTF-8") from None
 
 
 def _to_bytes(value: object) -> bytes:
@@ -126,10 +146,10 @@ def _to_bytes(value: object) -> bytes:
         try:
             return value.encode()
         except UnicodeEncodeError:
-            raise InvalidInput(f"{_shown(value)} cannot be written as UTF-8") from None
+            raise InvalidInput(f"{shown(value)} cannot be written as UTF-8") from None
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
-    raise InvalidInput(f"given {_shown(value)}; BYTES takes {DATATYPES['BYTES'].takes}")
+    raise InvalidInput(f"given {shown(value)}; BYTES takes {DATATYPES['BYTES'].takes}")
 
 
 def encode(datatype: Datatype, values: Sequence[Any]) -> bytes:
@@ -151,7 +171,7 @@ def _pack(datatype: Datatype, values: Sequence[Any]) -> bytes:
 
 def _misfit(datatype: Datatype, values: Sequence[Any]) -> str:
     number, value = next(pair for pair in enumerate(values) if not _fits(datatype, pair[1]))
-    return f"element {number} is {_shown(value)}; {datatype.name} takes {datatype.takes}"
+    return f"element {number} is {shown(value)}; {datatype.name} takes {datatype.takes}"
 
 
 def _fits(datatype: Datatype, value: object) -> bool:
@@ -160,11 +180,6 @@ def _fits(datatype: Datatype, value: object) -> bool:
     except MISFITS:
         return False
     return True
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 
 def decode(datatype: Datatype, raw: Buffer) -> list[Any]:

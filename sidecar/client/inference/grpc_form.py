@@ -1,12 +1,12 @@
 """The gRPC form of tensors: either all of a message's tensors are raw bytes, or each is typed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from sidecar.client import wire
 from sidecar.client.errors import InvalidInput
 from sidecar.client.inference import datatypes, parameters
-from sidecar.client.inference.tensors import Tensor, naming
+from sidecar.client.inference.tensors import Tensor, checked, naming
 from sidecar.client.wire import Buffer
 from sidecar.oip import messages
 
@@ -19,20 +19,23 @@ def write(field: Any, tensors: Sequence[Tensor], *, raw: bool) -> list[Buffer]:
     They are raw if that is wanted, or if one of them has no other form. The
     tensors stay as they are; InvalidInput names the one that cannot be sent.
     """
-    for tensor in tensors:
-        if not isinstance(tensor, Tensor):
-            raise InvalidInput(f"given {type(tensor).__name__} where a tensor is expected")
-        raw = raw or tensor.is_raw
+    raw = raw or any(tensor.is_raw for tensor in checked(tensors))
     raws = []
     for tensor in tensors:
-        message = wire.add(field, name=tensor.name, datatype=tensor.datatype)
+        message = _add(tensor, field)
         if raw:
             raws.append(tensor.to_raw())
         else:
             _write_typed(tensor, tensor.to_list(), message.contents)
-        message.shape.extend(tensor.shape)
-        parameters.write(message.parameters, tensor.parameters)
+        message.shape.extend(map(int, tensor.shape))
     return raws
+
+
+@naming
+def _add(tensor: Tensor, field: Any) -> Any:
+    message = wire.add(field, name=tensor.name, datatype=tensor.datatype)
+    parameters.write(message.parameters, tensor.parameters)
+    return message
 
 
 @naming
@@ -44,19 +47,23 @@ def _write_typed(
         contents.bytes_contents.extend(datatypes.to_bytes(values))
     else:
         # Protobuf knows neither 8 nor 16 bits, and makes an infinity of 1e39.
-        datatypes.encode(datatype, values)
-        getattr(contents, str(datatype.field)).extend(values)
+        raw = datatypes.encode(datatype, values)
+        field = getattr(contents, str(datatype.field))
+        try:
+            field.extend(values)
+        except TypeError:  # it takes no True for 1, nor 1.0 for True
+            field.extend(datatypes.decode(datatype, raw))
     contents.SetInParent()  # an empty tensor has contents, too
 
 
-def give_raw(tensors: Sequence[Tensor], raws: Sequence[Buffer] | None) -> None:
-    """Gives each tensor its raw bytes, if there are any."""
-    if not raws:
-        return
-    if len(raws) != len(tensors):
+def give_raw(tensors: Sequence[Tensor], raws: Iterable[Buffer | None] | None) -> None:
+    """Gives each tensor its raw bytes, if there are any; None leaves it its own data."""
+    raws = [] if raws is None else list(raws)
+    if raws and len(raws) != len(checked(tensors)):
         raise InvalidInput(f"{len(raws)} raw entries for {len(tensors)} tensors: {tensors!r}")
-    for tensor, raw in zip(tensors, raws, strict=True):
-        tensor.set_raw(raw)
+    for tensor, raw in zip(tensors, raws, strict=False):
+        if raw is not None:
+            tensor.set_raw(raw)
 
 
 def read(kind: type[T], tensors: Sequence[Any], raws: Sequence[Buffer]) -> list[T]:

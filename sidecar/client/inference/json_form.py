@@ -10,8 +10,9 @@ from typing import Any, TypeVar, cast
 
 from sidecar.client.errors import InvalidInput
 from sidecar.client.inference import datatypes, parameters
+from sidecar.client.inference.datatypes import Datatype
 from sidecar.client.inference.parameters import Parameters
-from sidecar.client.inference.tensors import Tensor, naming
+from sidecar.client.inference.tensors import Tensor, checked, naming
 
 T = TypeVar("T", bound=Tensor)
 
@@ -23,16 +24,18 @@ BINARY_SIZE = "binary_data_size"
 
 def write(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
     """The tensors as JSON objects; InvalidInput names the one that has no such form."""
-    return [
-        {
-            "name": tensor.name,
-            "shape": list(tensor.shape),
-            "datatype": tensor.datatype,
-            **with_parameters(tensor.parameters),
-            "data": _data(tensor, tensor.to_list()),
-        }
-        for tensor in tensors
-    ]
+    return [_write(tensor, tensor.to_list()) for tensor in checked(tensors)]
+
+
+@naming
+def _write(tensor: Tensor, values: Sequence[Any]) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "shape": list(map(int, tensor.shape)),
+        "datatype": tensor.datatype,
+        **with_parameters(tensor.parameters),
+        "data": _data(datatypes.find(tensor.datatype), values),
+    }
 
 
 def with_parameters(given: Parameters | None) -> dict[str, Any]:
@@ -40,15 +43,15 @@ def with_parameters(given: Parameters | None) -> dict[str, Any]:
     return {"parameters": parameters.plain(given)} if given else {}
 
 
-@naming
-def _data(tensor: Tensor, values: Sequence[Any]) -> list[Any]:
-    datatype = datatypes.find(tensor.datatype)
+def _data(datatype: Datatype, values: Sequence[Any]) -> list[Any]:
     if datatype.field is None:
         raise InvalidInput(f"{datatype.name} has no JSON form")
     if datatype.size is None:
         return datatypes.to_text(values)
-    datatypes.encode(datatype, values)
-    return list(values)
+    raw = datatypes.encode(datatype, values)
+    # `json.dumps` knows Python's own numbers only.
+    own = {type(value) for value in values} <= {bool, int, float}
+    return list(values) if own else datatypes.decode(datatype, raw)
 
 
 def parse(body: Body) -> Mapping[str, Any]:
@@ -99,16 +102,17 @@ def read(kind: type[T], document: Mapping[str, Any], member: str) -> list[T]:
 def _read(kind: type[T], item: Mapping[str, Any]) -> T:
     # Checked by the tensor, as they would be from any other source.
     shape, datatype = cast("Sequence[int]", item.get("shape")), cast("str", item.get("datatype"))
-    tensor = kind(item["name"], shape, datatype, parameters=read_parameters(item))
-    _fill(tensor, item.get("data"))
+    tensor = kind(item["name"], shape, datatype)
+    _fill(tensor, item)
     tensor.to_raw()
     return tensor
 
 
 @naming
-def _fill(tensor: Tensor, data: object) -> None:
+def _fill(tensor: Tensor, item: Mapping[str, Any]) -> None:
+    tensor.parameters = read_parameters(item)
     if BINARY_SIZE in (tensor.parameters or {}):
         raise InvalidInput("the binary extension of the JSON form is not spoken here")
-    if not isinstance(data, list):
+    if not isinstance(item.get("data"), list):
         raise InvalidInput("it has no list called data")
-    tensor.data = data
+    tensor.data = item["data"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-from sidecar.client.errors import InvalidInput
+from sidecar.client.errors import InvalidInput, shown
 
 Value = bool | int | float | str
 Parameters = Mapping[str, Any]
@@ -18,7 +18,7 @@ def write(field: MutableMapping[str, Any], parameters: Parameters | None) -> Non
         try:
             setattr(field[name], _member(value), value)
         except ValueError:
-            raise InvalidInput(f"parameter {name!r} cannot be written as UTF-8") from None
+            raise InvalidInput(f"parameter {shown(name)} cannot be written as UTF-8") from None
 
 
 def read(field: Mapping[str, Any]) -> dict[str, Value] | None:
@@ -34,7 +34,11 @@ def read(field: Mapping[str, Any]) -> dict[str, Value] | None:
 
 def plain(parameters: Parameters | None) -> dict[str, Value]:
     """The parameters, with plain values for messages and for scalars of numpy's."""
-    return {name: _plain(name, value) for name, value in parameters.items()} if parameters else {}
+    if not parameters:
+        return {}
+    if not hasattr(parameters, "items"):
+        raise InvalidInput(f"parameters are {type(parameters).__name__}; a mapping is expected")
+    return {name: _plain(name, value) for name, value in parameters.items()}
 
 
 def _plain(name: object, value: Any) -> Value:
@@ -43,12 +47,12 @@ def _plain(name: object, value: Any) -> Value:
     elif getattr(value, "shape", None) == ():  # a scalar of numpy's
         value = value.item()
     if not isinstance(name, str):
-        raise InvalidInput(f"parameter {name!r}: the name is not a str")
+        raise InvalidInput(f"parameter {shown(name)}: the name is not a str")
     if isinstance(value, int) and value not in INT64 and value not in UINT64:
-        raise InvalidInput(f"parameter {name!r}: an int is from -2**63 to 2**64 - 1")
+        raise InvalidInput(f"parameter {shown(name)}: an int is from -2**63 to 2**64 - 1")
     if not isinstance(value, Value):
         kind = type(value).__name__
-        raise InvalidInput(f"parameter {name!r}: given {kind}; allowed: bool, int, float, str")
+        raise InvalidInput(f"parameter {shown(name)}: given {kind}; allowed: bool, int, float, str")
     return value
 
 

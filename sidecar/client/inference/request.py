@@ -1,15 +1,16 @@
 """A request: what is asked of a model, and its forms on the wire and in JSON."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Self
 
 from google.protobuf.message import Message
 
 from sidecar.client import wire
+from sidecar.client.errors import InvalidInput
 from sidecar.client.inference import grpc_form, json_form, parameters
 from sidecar.client.inference.parameters import Parameters
-from sidecar.client.inference.tensors import InferInput
+from sidecar.client.inference.tensors import InferInput, checked
 from sidecar.client.wire import Buffer
 from sidecar.oip import messages
 
@@ -59,23 +60,23 @@ class InferRequest:
     def __init__(
         self,
         model_name: str,
-        infer_inputs: Sequence[InferInput],
+        infer_inputs: Iterable[InferInput],
         request_id: str | None = None,
-        raw_inputs: Sequence[Buffer] | None = None,
+        raw_inputs: Iterable[Buffer | None] | None = None,
         from_grpc: bool = False,
         parameters: Parameters | None = None,
-        request_outputs: Sequence[RequestedOutput] | None = None,
+        request_outputs: Iterable[RequestedOutput] | None = None,
         model_version: str | None = None,
     ) -> None:
         self.id = request_id
         self.model_name = model_name
-        self.inputs = infer_inputs
+        self.inputs = infer_inputs if isinstance(infer_inputs, list) else checked(infer_inputs)
         self.parameters = parameters
-        self.request_outputs = request_outputs
+        self.request_outputs = None if request_outputs is None else list(request_outputs)
         self.model_version = model_version
         # KServe has an attribute and a class method of this one name.
         self.from_grpc = from_grpc  # type: ignore[method-assign,assignment]
-        grpc_form.give_raw(infer_inputs, raw_inputs)
+        grpc_form.give_raw(self.inputs, raw_inputs)
 
     @property
     def use_binary_outputs(self) -> bool:
@@ -125,14 +126,15 @@ class InferRequest:
         """The V2 JSON form, ready for `json.dumps`, with a new id if it has none.
 
         The second value is always None: with the binary extension it would be
-        the length of the JSON. FP16 and BF16 have no JSON form.
+        the length of the JSON. FP16 and BF16 have no JSON form, and NaN and the
+        infinities none that is more than Python's own.
         """
         outputs = [
             {"name": output.name, **json_form.with_parameters(output.parameters)}
             for output in self.request_outputs or ()
         ]
         document = {
-            "id": self.id or str(uuid.uuid4()),
+            "id": json_form.text(vars(self), "id") or str(uuid.uuid4()),
             "model_name": self.model_name,
             "inputs": json_form.write(self.inputs),
             **({"outputs": outputs} if outputs else {}),
@@ -182,6 +184,9 @@ class InferRequest:
         )
         parameters.write(message.parameters, self.parameters)
         for output in self.request_outputs or ():
+            if not isinstance(output, RequestedOutput):
+                kind = type(output).__name__
+                raise InvalidInput(f"given {kind} where a RequestedOutput is expected")
             entry = wire.add(message.outputs, name=output.name)
             parameters.write(entry.parameters, output.parameters)
         return message, grpc_form.write(message.inputs, self.inputs, raw=False)

@@ -1,6 +1,6 @@
 """A response: what a model answered, and its forms on the wire and in JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from google.protobuf.message import Message
@@ -10,7 +10,7 @@ from sidecar.client.errors import InvalidInput
 from sidecar.client.inference import grpc_form, json_form, parameters
 from sidecar.client.inference.parameters import Parameters
 from sidecar.client.inference.request import RequestedOutput
-from sidecar.client.inference.tensors import InferOutput
+from sidecar.client.inference.tensors import InferOutput, checked
 from sidecar.client.wire import Buffer
 from sidecar.oip import messages
 
@@ -40,9 +40,9 @@ class InferResponse:
         self,
         response_id: str | None,
         model_name: str,
-        infer_outputs: Sequence[InferOutput],
+        infer_outputs: Iterable[InferOutput],
         model_version: str | None = None,
-        raw_outputs: Sequence[Buffer] | None = None,
+        raw_outputs: Iterable[Buffer | None] | None = None,
         from_grpc: bool = False,
         parameters: Parameters | None = None,
         use_binary_outputs: bool = False,
@@ -51,13 +51,13 @@ class InferResponse:
         self.id = response_id
         self.model_name = model_name
         self.model_version = model_version
-        self.outputs = infer_outputs
+        self.outputs = infer_outputs if isinstance(infer_outputs, list) else checked(infer_outputs)
         self.parameters = parameters
         self.use_binary_outputs = use_binary_outputs
         self.requested_outputs = requested_outputs
         # KServe has an attribute and a class method of this one name.
         self.from_grpc = from_grpc  # type: ignore[method-assign,assignment]
-        grpc_form.give_raw(infer_outputs, raw_outputs)
+        grpc_form.give_raw(self.outputs, raw_outputs)
 
     def get_output_by_name(self, name: str) -> InferOutput | None:
         """The output of this name, or None."""

@@ -1,10 +1,11 @@
 """One tensor of a request or a response: a name, a datatype, a shape, and the elements."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from sidecar.client.errors import InferenceError, InvalidInput
+from sidecar.client import wire
+from sidecar.client.errors import InferenceError, InvalidInput, shown
 from sidecar.client.inference import arrays, datatypes
 from sidecar.client.inference.datatypes import Datatype
 from sidecar.client.inference.parameters import Parameters
@@ -28,7 +29,7 @@ def naming(
         try:
             return call(tensor, *args, **kwargs)
         except InvalidInput as error:
-            raise InvalidInput(f"tensor {tensor.name!r}: {error.reason}") from None
+            raise InvalidInput(f"tensor {shown(tensor.name)}: {error.reason}") from None
 
     return named
 
@@ -57,7 +58,7 @@ class Tensor:
         parameters: Parameters | None = None,
     ) -> None:
         if not isinstance(datatype, str):
-            raise InvalidInput(f"tensor {name!r}: datatype {datatype!r} is not a str")
+            raise InvalidInput(f"tensor {shown(name)}: datatype {shown(datatype)} is not a str")
         self._name = name
         self._datatype = datatype.upper()
         self.shape = shape
@@ -83,7 +84,7 @@ class Tensor:
 
         Of raw bytes each reading makes a new list. None when there are no elements.
         """
-        return self._data if self._raw_data is None else self._decoded()
+        return self._data if self._raw_data is None else self._values()
 
     @data.setter
     def data(self, data: "Sequence[Any] | Array | None") -> None:
@@ -95,25 +96,32 @@ class Tensor:
 
         BYTES come as an array of objects: bytes, or whatever the list held.
         BF16 is ml_dtypes.bfloat16 where that package is installed, else uint16
-        with the same bits. What came raw is not copied, and read-only.
+        with the same bits. What came raw is read-only and, but for BOOL and
+        BYTES, not copied; everything else is a copy of the caller's own.
         """
         datatype = datatypes.find(self._datatype)
         if datatype.size is None:
             array = arrays.from_elements(self._values())
         else:
             array = arrays.from_raw(datatype, self._raw(datatype))
-        return array.reshape(self.shape)
+            array = array if self._raw_data is not None else array.copy()
+        try:
+            return array.reshape(self.shape)
+        except ValueError as error:  # numpy has bounds of its own
+            raise InvalidInput(f"shape {shown(self.shape)} is none for numpy: {error}") from None
 
     def set_data_from_numpy(self, input_tensor: "Array", binary_data: bool = True) -> None:
         """Takes the elements of an array of this tensor's datatype and shape.
 
         They are copied. `binary_data` says whether they are sent as raw bytes
-        or as a list of values. Raises InferenceError when the array does not fit.
+        or as a list of values, BYTES then as text. Raises InferenceError when
+        the array does not fit.
         """
         try:
-            self._check_fit(input_tensor)
+            arrays.check(input_tensor, self._datatype, self.shape)
             if self._datatype == "BYTES":
-                self.data = arrays.to_elements(input_tensor)
+                elements = arrays.to_elements(input_tensor)
+                self.data = elements if binary_data else datatypes.to_text(elements)
                 self._binary = binary_data
             elif binary_data:
                 self._data, self._raw_data = None, arrays.copy_raw(input_tensor)
@@ -121,7 +129,7 @@ class Tensor:
                 raw = arrays.copy_raw(input_tensor)
                 self.data = datatypes.decode(datatypes.find(self._datatype), raw)
         except InvalidInput as error:
-            raise InferenceError(f"tensor {self._name!r}: {error.reason}") from None
+            raise InferenceError(f"tensor {shown(self._name)}: {error.reason}") from None
 
     @naming
     def as_string(self) -> list[str]:
@@ -152,7 +160,8 @@ class Tensor:
         """Takes the elements as the protocol's raw bytes, which are not copied."""
         if not isinstance(raw, bytes | bytearray | memoryview):
             raise InvalidInput(f"raw data of type {type(raw).__name__} is not bytes")
-        self._check_size(raw)
+        raw = wire.flat(raw)
+        datatypes.check_size(len(raw), self._datatype, self.shape)
         self._data, self._raw_data = None, raw
 
     @naming
@@ -169,65 +178,42 @@ class Tensor:
         if self._raw_data is not None:
             if datatype.size is None:
                 self._values()
-            self._check_size(self._raw_data)
+            datatypes.check_size(len(self._raw_data), self._datatype, self.shape)
             return self._raw_data
         if arrays.is_array(self._data):
-            self._check_fit(self._data)
+            arrays.check(self._data, self._datatype, self.shape)
             return arrays.to_raw(self._data)
         return datatypes.encode(datatype, self._values())
 
     def _values(self) -> Sequence[Any]:
         """The elements as a flat list of as many as the shape says."""
         if self._raw_data is not None:
-            values: Sequence[Any] = self._decoded()
+            datatype = datatypes.find(self._datatype)
+            values: Sequence[Any] = datatypes.decode(datatype, self._raw_data)
         elif arrays.is_array(self._data):
-            values = self._data.reshape(-1).tolist()
+            arrays.check(self._data, self._datatype, self.shape)
+            as_bytes = self._datatype == "BYTES"
+            values = arrays.to_elements(self._data) if as_bytes else self._data.ravel().tolist()
         elif isinstance(self._data, list | tuple):
             values = datatypes.flatten(self._data)
         elif self._data is None:
             raise InvalidInput("it has no data")
         else:
-            raise InvalidInput(f"its data is {type(self._data).__name__}, and no list or array")
-        self._check_count(len(values))
+            kind = f"{type(self._data).__module__}.{type(self._data).__name__}"
+            raise InvalidInput(f"its data is of type {kind}; a list or a numpy array is expected")
+        datatypes.check_count(len(values), self.shape)
         return values
-
-    def _decoded(self) -> list[Any]:
-        return datatypes.decode(datatypes.find(self._datatype), self._raw_data or b"")
-
-    def _check_fit(self, array: Any) -> None:
-        if not arrays.is_array(array):
-            raise InvalidInput(f"{type(array).__name__} is not a numpy array")
-        found = arrays.datatype_of(array, self._datatype)
-        if found != self._datatype:
-            raise InvalidInput(f"an array of {array.dtype} is not {self._datatype}")
-        datatypes.count(self.shape)
-        if tuple(array.shape) != tuple(self.shape):
-            raise InvalidInput(
-                f"an array of shape {list(array.shape)} where {list(self.shape)} is expected"
-            )
-
-    def _check_count(self, elements: int) -> None:
-        wanted = datatypes.count(self.shape)
-        if elements != wanted:
-            raise InvalidInput(f"{elements} elements; shape {list(self.shape)} takes {wanted}")
-
-    def _check_size(self, raw: Buffer) -> None:
-        """Of BYTES only the elements themselves tell, when they are read."""
-        datatype = datatypes.DATATYPES.get(self._datatype)
-        if datatype is None or datatype.size is None:
-            return
-        wanted = datatypes.count(self.shape) * datatype.size
-        if len(raw) != wanted:
-            raise InvalidInput(
-                f"{len(raw)} raw bytes; {self._datatype} of shape {list(self.shape)} takes {wanted}"
-            )
 
     def _identity(self) -> tuple[Any, ...]:
         try:
+            shape: Any = list(self.shape)
             content: Any = bytes(self.to_raw())
-        except InvalidInput:
-            content = self._data
-        return self._name, self._datatype, list(self.shape), self.parameters or {}, content
+        except (InvalidInput, TypeError):
+            # What cannot be sent is equal to what holds the same.
+            shape, content = self.shape, self._data
+            if arrays.is_array(content):
+                content = content.dtype, content.tolist()
+        return self._name, self._datatype, shape, self.parameters or {}, content
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, type(self)) and self._identity() == other._identity()
@@ -239,8 +225,8 @@ class Tensor:
         return {**self.__dict__, "_raw_data": None if raw is None else bytes(raw)}
 
     def __repr__(self) -> str:
-        kind, shape = type(self).__name__, self.shape
-        return f"{kind}(name={self._name!r}, datatype={self._datatype!r}, shape={shape!r})"
+        name, datatype, shape = map(shown, (self._name, self._datatype, self.shape))
+        return f"{type(self).__name__}(name={name}, datatype={datatype}, shape={shape})"
 
 
 class InferInput(Tensor):
@@ -249,3 +235,16 @@ class InferInput(Tensor):
 
 class InferOutput(Tensor):
     """A tensor of a response."""
+
+
+def checked(tensors: Iterable[T]) -> list[T]:
+    """The tensors as a list, or InvalidInput when one of them is none."""
+    try:
+        listed = list(tensors)
+    except TypeError:
+        kind = type(tensors).__name__
+        raise InvalidInput(f"given {kind}; a list of tensors is expected") from None
+    for tensor in listed:
+        if not isinstance(tensor, Tensor):
+            raise InvalidInput(f"given {type(tensor).__name__} where a tensor is expected")
+    return listed

@@ -192,24 +192,41 @@ def test_raw_inputs_belong_to_the_inputs_in_turn():
     assert [tensor.data for tensor in request.inputs] == [[97], [98, 99]]
     with pytest.raises(InvalidInput, match="1 raw entries for 2 tensors"):
         InferRequest("m", inputs, raw_inputs=[b"a"])
+    mixed = InferRequest("m", [LISTED, inputs[0]], raw_inputs=[None, b"z"])
+    assert [tensor.data for tensor in mixed.inputs] == [[1.5, 2], [122]]
 
 
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [
-        (InferRequest(untyped(5), []), "model_name 5 is not text"),
-        (InferRequest("\ud800", []), "model_name .* is not text that can be written as UTF-8"),
-        (InferRequest("m", [], request_id=untyped(5)), "id 5 is not text"),
+        (InferRequest(untyped(5), []), "model_name 5 is not a str"),
+        (InferRequest("\ud800", []), "model_name .* is not a str that can be written as UTF-8"),
+        (InferRequest("m", [], request_id=untyped(5)), "id 5 is not a str"),
         (InferRequest("m", [untyped("x")]), "given str where a tensor is expected"),
-        (InferRequest("m", [InferInput(untyped(5), [1], "FP32", [1])]), "name 5 is not text"),
+        (
+            InferRequest("m", [InferInput(untyped(None), [1], "FP32", [1])]),
+            "tensor None: name None is not a str",
+        ),
+        (
+            InferRequest("m", [], request_outputs=[untyped("y")]),
+            "given str where a RequestedOutput is expected",
+        ),
+        (
+            InferRequest("m", [], parameters=untyped([("a", 1)])),
+            "parameters are list; a mapping is expected",
+        ),
+        (
+            InferRequest("m", [InferInput(untyped(5), [1], "FP32", [1])]),
+            "tensor 5: name 5 is not a str",
+        ),
         (InferRequest("m", [LISTED], parameters={"p": None}), "parameter 'p': given NoneType"),
         (
             InferRequest("m", [InferInput("x", [1], "FP32", [1], {"p": []})]),
-            "parameter 'p': given list",
+            "^tensor 'x': parameter 'p': given list",
         ),
         (
             InferRequest("m", [], request_outputs=[RequestedOutput(untyped(5))]),
-            "name 5 is not text",
+            "name 5 is not a str",
         ),
         (InferRequest("m", [InferInput("x", [1], "INT8", [300])]), "tensor 'x': element 0 is 300"),
         (InferRequest("m", [InferInput("x", [1], "FP8", [1])]), "tensor 'x': datatype 'FP8' is"),
@@ -227,6 +244,41 @@ def test_raw_inputs_belong_to_the_inputs_in_turn():
 def test_what_cannot_be_sent_is_invalid_input_and_says_why(request_, reason):
     with pytest.raises(InvalidInput, match=reason):
         request_.to_grpc()
+
+
+@pytest.mark.parametrize("inputs", [None, 5, LISTED])
+def test_inputs_that_are_no_list_are_refused_at_once(inputs):
+    with pytest.raises(InvalidInput, match="a list of tensors is expected"):
+        InferRequest("m", untyped(inputs))
+
+
+def test_inputs_and_outputs_may_be_any_iterable():
+    request = InferRequest(
+        "m", (t for t in [LISTED]), request_outputs=(RequestedOutput(n) for n in "ab")
+    )
+    for _ in range(2):
+        message = request.to_grpc()
+        assert (len(message.inputs), len(message.outputs)) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "given", "sent"),
+    [("INT32", [True], [1]), ("BOOL", [1.0, 0], [True, False]), ("FP32", [np.array(1.5)], [1.5])],
+)
+def test_values_that_fit_but_are_of_another_type_are_sent(datatype, given, sent):
+    tensor = InferInput("x", [len(given)], datatype, given)
+    again = InferRequest.from_grpc(InferRequest("m", [tensor]).to_grpc())
+    assert again.inputs[0].data == sent
+    document, _ = InferRequest("m", [tensor]).to_rest()
+    assert json.loads(json.dumps(document))["inputs"][0]["data"] == sent
+
+
+def test_the_json_form_has_no_number_of_numpys():
+    tensor = InferInput("x", [untyped(np.int64(1))], "INT8", [np.int8(5)])
+    document, _ = InferRequest("m", [tensor]).to_rest()
+    assert json.loads(json.dumps(document["inputs"])) == [
+        {"name": "x", "shape": [1], "datatype": "INT8", "data": [5]}
+    ]
 
 
 def test_whether_raw_outputs_are_wanted():
@@ -341,7 +393,10 @@ def test_json_may_be_parsed_already_and_nested_and_name_the_model_or_not():
         ({"inputs": [{**ONE, "shape": None}]}, "tensor 'x': shape None is not a list"),
         ({"inputs": [{**ONE, "data": [300]}]}, "tensor 'x': element 0 is 300"),
         ({"inputs": [{**ONE, "datatype": "FP8"}]}, "tensor 'x': datatype 'FP8' is unknown"),
-        ({"inputs": [{**ONE, "parameters": 5}]}, "parameters are int, an object is expected"),
+        (
+            {"inputs": [{**ONE, "parameters": 5}]},
+            "tensor 'x': parameters are int, an object is expected",
+        ),
         (
             {"inputs": [{**ONE, "parameters": {"binary_data_size": 4}}]},
             "tensor 'x': the binary extension",

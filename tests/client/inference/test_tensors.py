@@ -46,6 +46,8 @@ def assert_same(actual, expected):
 @pytest.mark.parametrize(("datatype", "array"), ARRAYS)
 def test_an_array_comes_back_as_it_went_in(datatype, array, binary):
     tensor = of(datatype, array.reshape(2, 1), binary_data=binary)
+    if datatype == "BYTES" and not binary:  # are text then
+        array = np.array([element.decode() for element in array], object)
     assert_same(tensor.as_numpy(), array.reshape(2, 1))
     assert tensor.data == array.tolist()
     assert tensor.is_raw is (binary or datatype in ("FP16", "BF16"))
@@ -93,9 +95,11 @@ def test_empty_and_scalar_arrays_are_arrays_too():
         (np.array(["2026-11-25", "NaT"], "M8[D]"), [b"2026-11-25", b"NaT"]),
     ],
 )
-@pytest.mark.parametrize("binary", [True, False])
-def test_bytes_text_objects_and_moments_are_bytes(array, elements, binary):
-    assert of("BYTES", array, binary_data=binary).data == elements
+def test_bytes_text_objects_and_moments_are_bytes_or_in_a_list_text(array, elements):
+    assert of("BYTES", array).data == elements
+    assert InferInput("x", [2], "BYTES", array).as_numpy().tolist() == elements
+    text = [element.decode() for element in elements]
+    assert of("BYTES", array, binary_data=False).data == text
 
 
 def test_bf16_is_uint16_where_ml_dtypes_is_missing(monkeypatch):
@@ -104,6 +108,35 @@ def test_bf16_is_uint16_where_ml_dtypes_is_missing(monkeypatch):
     tensor = of("BF16", bits)
     assert_same(tensor.as_numpy(), bits)
     assert tensor.data == [1.0, -2.0]
+
+
+@pytest.mark.parametrize("size", [9, 9000])
+def test_an_array_that_was_not_raw_is_the_callers_own(size):
+    given = np.zeros(size, "f4")
+    for tensor in (
+        InferInput("x", [size], "FP32", given),
+        InferInput("x", [size], "FP32", given.tolist()),
+    ):
+        tensor.as_numpy()[:] = 1
+    assert not given.any()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        bytearray(b"abcd"),
+        memoryview(b"abcd"),
+        memoryview(b"abcd").cast("H"),
+        untyped(memoryview)(np.frombuffer(b"abcd", ">u2")),
+        untyped(memoryview)(np.frombuffer(b"a_b_c_d_", "u1")[::2]),
+        untyped(memoryview)(np.frombuffer(b"abcd", "u4")[0]),
+    ],
+)
+def test_raw_bytes_may_be_any_buffer(raw):
+    tensor = InferInput("x", [4], "UINT8")
+    tensor.set_raw(raw)
+    assert bytes(tensor.to_raw()) == b"abcd"
+    assert not tensor.as_numpy().flags.writeable
 
 
 def test_raw_bytes_are_not_copied_and_cannot_be_written_through_the_array():
@@ -145,6 +178,10 @@ def test_raw_bytes_are_read_as_text_too():
     assert tensor.as_string() == ["a", "\u00e9"]
 
 
+NESTED: list[object] = []
+NESTED.append(NESTED)
+
+
 def raw(datatype, shape, data):
     tensor = InferInput("x", shape, datatype)
     tensor._raw_data = data
@@ -158,9 +195,12 @@ def raw(datatype, shape, data):
         (lambda: InferInput("x", [1], "FP32").as_numpy(), "it has no data"),
         (
             lambda: InferInput("x", [1], "FP32", untyped(5)).as_numpy(),
-            "its data is int, and no list",
+            "its data is of type builtins.int; a list or",
         ),
-        (lambda: InferInput("x", [1], "FP32", "abc").to_list(), "its data is str, and no list"),
+        (
+            lambda: InferInput("x", [1], "FP32", "abc").to_list(),
+            "its data is of type builtins.str; a list or",
+        ),
         (lambda: InferInput("x", [2], "FP32", [1]).as_numpy(), "1 elements; shape \\[2\\] takes 2"),
         (lambda: InferInput("x", [2], "BYTES", ["a"]).as_numpy(), "1 elements; shape \\[2\\]"),
         (lambda: InferInput("x", [-1], "FP32", [1]).to_raw(), "shape \\[-1\\] is not a list of"),
@@ -171,6 +211,21 @@ def raw(datatype, shape, data):
         (lambda: InferInput("x", [1], "FP8", [1]).as_numpy(), "datatype 'FP8' is unknown"),
         (lambda: raw("FP8", [1], b"1").data, "datatype 'FP8' is unknown"),
         (lambda: raw("FP32", [1], b"1").data, "no whole number of elements"),
+        (lambda: raw("BYTES", [3], b"\0\0\0\0").data, "1 elements; shape \\[3\\] takes 3"),
+        (lambda: raw("FP32", [1] * 65, b"1234").as_numpy(), "is none for numpy"),
+        (lambda: raw("FP32", [0, 2**62, 2**62], b"").as_numpy(), "is none for numpy"),
+        (lambda: InferInput("x", [0, 2**63], "FP32", []).to_raw(), "is not a list of sizes from 0"),
+        (lambda: InferInput("x", untyped(""), "FP32", [1]).to_raw(), "shape '' is not a list"),
+        (
+            lambda: InferInput("x", untyped({1: 1}), "FP32", [1]).to_raw(),
+            "shape {1: 1} is not a list",
+        ),
+        (lambda: InferInput("x", [1], "INT64", [10**5000]).to_raw(), "element 0 is a int; INT64"),
+        (lambda: InferInput("x", [2], "FP32", NESTED).to_raw(), "nested too deeply"),
+        (
+            lambda: InferInput("x", [1], "BYTES", np.array([["a", "b"]])).to_raw(),
+            "shape \\[1, 2\\] where \\[1\\]",
+        ),
         (lambda: raw("FP32", [1], b"1").as_numpy(), "1 raw bytes; FP32 of shape \\[1\\] takes 4"),
         (lambda: raw("BYTES", [1], b"1").as_numpy(), "cut short in element 0"),
         (lambda: raw("BYTES", [2], b"\0\0\0\0").as_numpy(), "1 elements; shape \\[2\\] takes 2"),
@@ -245,6 +300,32 @@ def test_tensors_are_equal_by_what_they_hold_however_they_came_by_it():
     ):
         assert listed != other
     assert InferInput("x", [2], "FP32", [1]) == InferInput("x", [2], "FP32", [1])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: InferInput("x", untyped(None), "FP32", [1.0]),
+        lambda: InferInput("x", [2], "FP32", np.zeros(2)),
+        lambda: InferInput("x", [2], "FP8", np.zeros(2)),
+    ],
+)
+def test_what_cannot_be_sent_can_be_compared(wrong):
+    assert wrong() == wrong()
+    assert wrong() != InferInput("x", [2], "FP32", [0.0, 0.0])
+
+
+def test_an_error_shows_no_whole_argument():
+    many: list[object] = [0.5] * 100_000
+    for use in (
+        lambda: InferInput("x", untyped(many), "FP32", [1]).to_raw(),
+        lambda: InferInput("x", [1], untyped(many), [1]),
+        lambda: InferInput(untyped(many), [2], "FP32", [1]).to_raw(),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            use()
+        assert len(caught.value.reason) < 250
+    assert len(repr(InferInput("x", [1] * 3000, "FP32"))) < 250
 
 
 def test_a_tensor_can_be_copied_and_pickled():
