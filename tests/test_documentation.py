@@ -1,13 +1,15 @@
 """What the README says is what the code does."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from sidecar.health.state import EFFECTS, Effect
+from sidecar.health.checks import SERVER_LIVE, Observation
+from sidecar.health.state import EFFECTS, CheckState, Effect, Probe, Status, Thresholds, step
 from sidecar.health.verdict import ENDPOINTS, Policy
 from sidecar.metrics import HealthCollector, PollCounter, register_process
 from sidecar.settings import Settings
@@ -64,6 +66,33 @@ def test_every_metric_is_in_the_table_with_its_type_and_labels():
         if name.startswith("inference_")
     }
     assert {row[0].strip("`"): row[1] for row in rows("Metrics")} == expected
+
+
+def moves(status: Status, effect: Effect) -> Iterator[str]:
+    """The arrow that an effect, often enough in a row, draws from a status."""
+    words = {
+        Effect.SUCCESS: "good",
+        Effect.DECISIVE: "at once",
+        Effect.DOUBTFUL: "doubtful",
+        Effect.NEUTRAL: "",
+    }
+    counts = {1: "1", 2: "success_threshold", 3: "failure_threshold"}
+    answer = next(
+        a for a, effects in EFFECTS.items() if effects[1] is effect or effects[0] is effect
+    )
+    probe = Probe.READINESS if EFFECTS[answer][0] is effect else Probe.LIVENESS
+    state = CheckState(since=0, status=status)
+    for times in range(1, 4):
+        state = step(state, Observation(SERVER_LIVE, answer, 0, 0), probe, Thresholds(3, 2))
+        if state.status is not status:
+            yield f"    {status} --> {state.status}: {counts[times]} x {words[effect]}"
+            return
+
+
+def test_the_diagram_is_drawn_from_the_state_machine():
+    diagram = README.partition("```mermaid\n")[2].partition("```")[0].splitlines()
+    arrows = [arrow for status in Status for effect in Effect for arrow in moves(status, effect)]
+    assert diagram == ["stateDiagram-v2", "    [*] --> UNKNOWN", *arrows]
 
 
 def test_the_answers_and_the_endpoints_are_in_their_tables():
