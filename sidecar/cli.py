@@ -67,6 +67,9 @@ def _serve(settings: "Settings", *, demo: bool) -> int:
         print(f"sidecar: {error}", file=sys.stderr)
         return FAILED
     web.allow_many_connections()
+    # The page of /metrics is made in a thread beside the loop, which would have to
+    # wait for Python's default of 5 ms whenever it wants to go on meanwhile.
+    sys.setswitchinterval(0.001)
     asyncio.run((daemon.run_demo if demo else daemon.run)(settings, listener))
     # The loop has taken its handlers along, and one more signal would be an exit code of its own.
     for signum in (signal.SIGTERM, signal.SIGINT):

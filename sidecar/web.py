@@ -1,5 +1,6 @@
 """The endpoints: what the kubelet, Prometheus and people ask, answered from memory."""
 
+import asyncio
 import errno
 import json
 import logging
@@ -7,6 +8,7 @@ import os
 import resource
 import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -101,7 +103,9 @@ def _probe(endpoint: str, judge: Judge) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         exclude = request.query.getall("exclude", [])
         verdict = judge(exclude)
-        unmatched = sorted(set(exclude) - {finding.name for finding in verdict.findings})
+        unmatched: Collection[str] = ()
+        if exclude:
+            unmatched = sorted(set(exclude) - {finding.name for finding in verdict.findings})
         return _answer(endpoint, verdict, "verbose" in request.query, unmatched)
 
     return handle
@@ -112,7 +116,7 @@ def _one_check(endpoint: str, judge: Judge) -> Handler:
         name = request.match_info["check"]
         for finding in judge(()).findings:
             if finding.name == name:
-                verdict = Verdict(finding.passing, (finding,))
+                verdict = Verdict(finding.passing, partial(tuple, (finding,)))
                 return _answer(endpoint, verdict, "verbose" in request.query)
         raise web.HTTPNotFound
 
@@ -141,12 +145,17 @@ def _line(finding: Finding) -> str:
 
 
 def _metrics(registry: CollectorRegistry) -> Handler:
+    one_at_a_time = asyncio.Lock()
+
     async def handle(request: web.Request) -> web.Response:
         # Which versions and escapings else are asked for is left aside: the names
         # here need neither, and an odd one would be an error of the library.
         accepted = OPENMETRICS in request.headers.get("Accept", "")
         encode, content_type = choose_encoder(f"{OPENMETRICS}; version=1.0.0" if accepted else "")
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+        # With thousands of models a page takes a second, in which the kubelet must be heard.
+        async with one_at_a_time:
+            page = await asyncio.to_thread(encode, registry)
+        return web.Response(body=page, headers={"Content-Type": content_type})
 
     return handle
 

@@ -22,7 +22,7 @@ class Page:
         self.counter = PollCounter(self.registry, lambda: self.wall)
         self.board = Board(initial(), [self.counter])
         passing = {"healthz": True, "readyz": False}
-        judges = {name: (lambda _, p=p: Verdict(p, ())) for name, p in passing.items()}
+        judges = {name: (lambda _, p=p: Verdict(p)) for name, p in passing.items()}
         self.registry.register(
             HealthCollector(
                 lambda: self.board.health,

@@ -14,7 +14,7 @@ def test_the_document_tells_everything_in_plain_values():
         saw(SERVER_LIVE, "ok", at=101, took=0.25),
         saw(A, "not_ready", at=103, took=0.5),
     )
-    verdicts = {"healthz": Verdict(True, ()), "readyz": Verdict(False, ())}
+    verdicts = {"healthz": Verdict(True), "readyz": Verdict(False)}
     got = document(
         health, verdicts, Policy(max_age=10), now=112.5, about={"version": "1", "server_url": "h:1"}
     )

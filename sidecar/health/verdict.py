@@ -1,7 +1,7 @@
 """What Kubernetes is told: a health, a moment and a policy in, a verdict out."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -55,10 +55,19 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether an endpoint passes, and the findings it rests on."""
+    """Whether an endpoint passes; the findings it rests on are told when they are asked for.
+
+    The kubelet asks each second and wants the status alone, and a thousand
+    findings cost more than a thousand comparisons.
+    """
 
     passing: bool
-    findings: tuple[Finding, ...]
+    tell: Callable[[], Iterable[Finding]] = tuple
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """One for each check that counts or is shown."""
+        return tuple(self.tell())
 
 
 def liveness(health: Health, now: float, policy: Policy, exclude: Collection[str] = ()) -> Verdict:
@@ -66,38 +75,47 @@ def liveness(health: Health, now: float, policy: Policy, exclude: Collection[str
     state = health.live
     never_seen = state.first_serving_at is None
     spared = never_seen and now - health.started_at < policy.startup_grace
-    finding = _finding(SERVER_LIVE.name, state.status is Status.SERVING or spared, state)
-    return _all_of([finding], exclude)
+    return _one(_finding(SERVER_LIVE, state.status is Status.SERVING or spared, state), exclude)
 
 
 def readiness(health: Health, now: float, policy: Policy, exclude: Collection[str] = ()) -> Verdict:
     """Whether traffic may be sent: server and models by the policy, fresh answers, no drain."""
-    findings = {}
-    for check, state in health.checks.items():
-        if is_stale(state, now, policy):
-            findings[check] = Finding(check.name, False, STALE)
-        else:
-            findings[check] = _finding(check.name, state.status is Status.SERVING, state)
-    verdict = _by_policy(findings, policy, exclude)
-    if health.draining:
-        drain = Finding(DRAIN, False, Answer.SHUTTING_DOWN)
-        return Verdict(False, (drain, *verdict.findings))
-    return verdict
+
+    def passes(state: CheckState) -> bool:
+        return state.status is Status.SERVING and not is_stale(state, now, policy)
+
+    def tell() -> Iterator[Finding]:
+        if health.draining:
+            yield Finding(DRAIN, False, Answer.SHUTTING_DOWN)
+        for check, state in health.checks.items():
+            stale = is_stale(state, now, policy)
+            yield _exclude(
+                Finding(check.name, False, STALE)
+                if stale
+                else _finding(check, passes(state), state),
+                exclude,
+            )
+
+    return Verdict(not health.draining and _by_policy(health, policy, exclude, passes), tell)
 
 
 def startup(health: Health, now: float, policy: Policy, exclude: Collection[str] = ()) -> Verdict:
     """Whether the server has been ready once: every check that counts has been serving before."""
-    findings = {
-        check: _finding(check.name, state.first_serving_at is not None, state)
-        for check, state in health.checks.items()
-    }
-    return _by_policy(findings, policy, exclude)
+
+    def passes(state: CheckState) -> bool:
+        return state.first_serving_at is not None
+
+    def tell() -> Iterator[Finding]:
+        for check, state in health.checks.items():
+            yield _exclude(_finding(check, passes(state), state), exclude)
+
+    return Verdict(_by_policy(health, policy, exclude, passes), tell)
 
 
 def progress(health: Health, now: float, policy: Policy, exclude: Collection[str] = ()) -> Verdict:
     """Whether this sidecar's own loop still brings answers, whatever they say."""
     passing = now - health.progress_at <= policy.max_age
-    return _all_of([Finding(POLLER, passing, Answer.OK if passing else STALE)], exclude)
+    return _one(Finding(POLLER, passing, Answer.OK if passing else STALE), exclude)
 
 
 def is_stale(state: CheckState, now: float, policy: Policy) -> bool:
@@ -105,26 +123,36 @@ def is_stale(state: CheckState, now: float, policy: Policy) -> bool:
     return state.answered_at is not None and now - state.answered_at > policy.max_age
 
 
-def _finding(name: str, passing: bool, state: CheckState) -> Finding:
-    return Finding(name, passing, Answer.OK if passing else state.reason or UNKNOWN)
+def _finding(check: Check, passing: bool, state: CheckState) -> Finding:
+    return Finding(check.name, passing, Answer.OK if passing else state.reason or UNKNOWN)
 
 
-def _by_policy(findings: dict[Check, Finding], policy: Policy, exclude: Collection[str]) -> Verdict:
-    shown = {check: _exclude(finding, exclude) for check, finding in findings.items()}
+def _by_policy(
+    health: Health,
+    policy: Policy,
+    exclude: Collection[str],
+    passes: Callable[[CheckState], bool],
+) -> bool:
+    checks = health.checks
+
+    def server(check: Check) -> bool:
+        return check.name in exclude or passes(checks[check])
+
     required = [
-        finding.passing
-        for check, finding in shown.items()
-        if check.rpc is Rpc.MODEL_READY and check not in policy.optional and not finding.excluded
+        passes(state)
+        for check, state in checks.items()
+        if check.rpc is Rpc.MODEL_READY
+        and not (policy.optional and check in policy.optional)
+        and not (exclude and check.name in exclude)
     ]
-    enough = sum(required) >= policy.quorum.of(len(required))
-    live = shown[SERVER_LIVE].passing
-    ready = shown[SERVER_READY].passing or not policy.require_server_ready
-    return Verdict(live and ready and enough, tuple(shown.values()))
+    live = server(SERVER_LIVE)
+    ready = not policy.require_server_ready or server(SERVER_READY)
+    return live and ready and sum(required) >= policy.quorum.of(len(required))
 
 
-def _all_of(findings: Iterable[Finding], exclude: Collection[str]) -> Verdict:
-    shown = tuple(_exclude(finding, exclude) for finding in findings)
-    return Verdict(all(finding.passing for finding in shown), shown)
+def _one(finding: Finding, exclude: Collection[str]) -> Verdict:
+    shown = _exclude(finding, exclude)
+    return Verdict(shown.passing, lambda: (shown,))
 
 
 def _exclude(finding: Finding, exclude: Collection[str]) -> Finding:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sidecar.health.checks import SERVER_LIVE, Answer, Observation
 from sidecar.health.state import CheckState, Health, Thresholds
-from sidecar.health.verdict import Policy, liveness, progress, readiness
+from sidecar.health.verdict import ENDPOINTS, Policy, liveness, progress, readiness
 from tests.health.folding import CHECKS, A
 
 DECISIVE = [
@@ -98,6 +98,24 @@ def test_a_transition_is_reported_exactly_when_a_status_or_an_asked_checks_reaso
         health = after
 
 
+@given(
+    st.lists(seen, max_size=30),
+    st.floats(0, 60),
+    st.booleans(),
+    st.sets(st.sampled_from([check.name for check in CHECKS])),
+)
+def test_where_everything_is_required_an_endpoint_passes_when_all_its_findings_do(
+    polls, now, draining, exclude
+):
+    health = Health.initial(CHECKS, 0, Thresholds(), Thresholds())
+    for check, answer, gap in polls:
+        health, _ = health.observe(Observation(check, answer, gap, 0.001))
+    health = health.drain() if draining else health
+    for rule in ENDPOINTS.values():
+        verdict = rule(health, now, Policy(max_age=10), exclude)
+        assert verdict.passing == all(finding.passing for finding in verdict.findings)
+
+
 @given(st.lists(seen, max_size=30), st.floats(0, 60), st.floats(0.1, 30))
 def test_old_answers_never_pass_readiness_and_never_touch_liveness(polls, later, max_age):
     health = Health.initial(CHECKS, 0, Thresholds(), Thresholds())
@@ -112,7 +130,8 @@ def test_old_answers_never_pass_readiness_and_never_touch_liveness(polls, later,
     old = [check for check in CHECKS if now + later - latest.get(check, 0) > max_age]
     if old:
         assert not readiness(health, now + later, policy).passing
-    assert liveness(health, now + later, policy) == liveness(health, now, policy)
+    then, before = liveness(health, now + later, policy), liveness(health, now, policy)
+    assert (then.passing, then.findings) == (before.passing, before.findings)
     assert progress(health, now + later, policy).passing == (
         now + later - max([0, *latest.values()]) <= max_age
     )
