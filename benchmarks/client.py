@@ -10,15 +10,15 @@ to the bare channel, and ours to the better of the other two.
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.figures import table
+from benchmarks.processes import echo_server, process
 from tests.interop.environments import KSERVE, TRITONCLIENT
 
 CONTENDERS = str(Path(__file__).with_name("contenders.py"))
-ROOT = str(Path(__file__).parents[1])
 
 # The same client, when the array is copied before, as KServe's and Triton's do it.
 COPYING, COPIED = "ours, copying", "set_data_from_numpy"
@@ -66,23 +66,6 @@ class Contender:
         assert line, "a contender has ended"
         wall, cpu = json.loads(line)
         return wall, cpu
-
-
-@contextmanager
-def process(*command: str) -> "Iterator[subprocess.Popen[str]]":
-    """A process that is told by lines and ends with its standard input."""
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={"PYTHONPATH": ROOT, "PATH": "/usr/bin:/bin"},
-    ) as popen:
-        try:
-            yield popen
-        finally:
-            popen.communicate()
 
 
 def compare(
@@ -138,9 +121,7 @@ def imported(name: str) -> tuple[float, float]:
 def main(runs: int) -> None:
     """Prints every table."""
     with ExitStack() as stack:
-        server = stack.enter_context(process(sys.executable, "-m", "benchmarks.echo"))
-        assert server.stdout is not None
-        url = f"127.0.0.1:{int(server.stdout.readline())}"
+        url = stack.enter_context(echo_server())
         contenders = {
             name: Contender(stack.enter_context(process(interpreter(name), CONTENDERS, name, url)))
             for name in (*IMPORTS, COPYING)

@@ -1,4 +1,4 @@
-"""The server that the clients are measured against, as a process; it costs all of them the same.
+"""The server that others are measured against, as a process; it costs all of them the same.
 
 It answers a request of a size that it has seen before with what it answered then.
 
@@ -15,10 +15,10 @@ from tests.client.echo import EchoServer, echo, serve
 
 
 class Recorded(EchoServer):
-    """The echo, computed once for each size."""
+    """The echo, computed once for each size, and yes to every question after health."""
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
-        """Bytes for bytes, for the two calls that are measured."""
+        """Bytes for bytes, for the calls that are measured."""
         known: dict[int, bytes] = {}
 
         async def infer(request: bytes, _: object) -> bytes:
@@ -29,7 +29,8 @@ class Recorded(EchoServer):
         async def ready(_: bytes, __: object) -> bytes:
             return b"\x08\x01"
 
-        answers: dict[str, Callable[..., Any]] = {"ModelInfer": infer, "ModelReady": ready}
+        answers: dict[str, Callable[..., Any]] = {"ModelInfer": infer}
+        answers |= dict.fromkeys(("ServerLive", "ServerReady", "ModelReady"), ready)
         return {rpc: grpc.unary_unary_rpc_method_handler(a) for rpc, a in answers.items()}
 
 

@@ -6,7 +6,6 @@ as in a pod, and reads the resident and the proportional set size (RSS, PSS).
     python -m benchmarks.footprint [SECONDS] [RUNS]
 """
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -14,19 +13,11 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import table
+from benchmarks.processes import memory
 from tests.support import running_sidecar
 from tests.toy import ToyProcess
 
 IMPORTS = "import grpc.aio, aiohttp.web, prometheus_client, pydantic_settings, yaml, sys"
-
-
-def memory(pid: int) -> tuple[float, float]:
-    """RSS and PSS of a process in MiB."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    rss, pss = (
-        int(re.findall(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)[0]) for name in ("Rss", "Pss")
-    )
-    return rss / 1024, pss / 1024
 
 
 def of_bare_imports() -> tuple[float, float]:

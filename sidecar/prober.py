@@ -28,6 +28,10 @@ TABLE: tuple[tuple[grpc.StatusCode, str, Answer], ...] = (
     (grpc.StatusCode.UNAVAILABLE, "SSL_ERROR", Answer.TLS),
     (grpc.StatusCode.UNAVAILABLE, "Ssl handshake", Answer.TLS),
     (grpc.StatusCode.UNAVAILABLE, "security handshaker", Answer.TLS),
+    # A peer that accepts and never speaks, as a frozen server does, and a path on which
+    # everything is lost: no answer in time, though gRPC calls it a failure to connect.
+    (grpc.StatusCode.UNAVAILABLE, "timed out", Answer.TIMEOUT),
+    (grpc.StatusCode.UNAVAILABLE, "FD Shutdown", Answer.TIMEOUT),  # grpcio 1.62
     (grpc.StatusCode.UNAVAILABLE, "", Answer.UNREACHABLE),
 )
 

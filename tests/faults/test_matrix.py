@@ -152,7 +152,9 @@ class Peer:
             plug.close()
 
 
-def taken_over(name: str, within: float, sends: bytes = b"", *, closes: bool = False) -> Row:
+def taken_over(
+    name: str, within: float, sends: bytes = b"", *, closes: bool = False, ready: float = AT_ONCE
+) -> Row:
     """The server is gone, and something else has its port."""
     peers: list[Peer] = []
 
@@ -166,7 +168,7 @@ def taken_over(name: str, within: float, sends: bytes = b"", *, closes: bool = F
 
     return Row(
         f"port taken over by {name}",
-        (turns("taken", take, readyz=AT_ONCE, healthz=within), revives("given back", give_back)),
+        (turns("taken", take, readyz=ready, healthz=within), revives("given back", give_back)),
     )
 
 
@@ -324,7 +326,7 @@ ROWS = [
     refused("unimplemented", "UNIMPLEMENTED", "Method not found!"),
     taken_over("an HTTP/1 server", SILENT["healthz"], b"HTTP/1.1 400 Bad\r\n\r\n", closes=True),
     taken_over("a peer that greets", SILENT["healthz"], b"220 mail.example ESMTP\r\n"),
-    taken_over("a peer that never speaks", SILENT["healthz"] + 2 * TIMEOUT),
+    taken_over("a peer that never speaks", SILENT["healthz"] + 2 * TIMEOUT, ready=THREE_TIMEOUTS),
     taken_over("a peer that just closes", SILENT["healthz"], closes=True),
     Row(
         "started before its server",
