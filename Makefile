@@ -13,7 +13,7 @@ QUICK := --ignore=tests/interop --ignore=tests/faults
 # The lower bound, and the newest of every major since.
 PROTOBUFS := 4.25.3 5.* 6.* 7.*
 
-.PHONY: help demo test lint interop faults test-lowest test-protobuf check protos format clean
+.PHONY: help demo test lint interop faults soak test-lowest test-protobuf check protos format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -36,7 +36,10 @@ interop: $(VENV)/.test  ## against real KServe, MLServer and Prometheus
 	$(BIN)/python -m pytest tests/interop
 
 faults: $(VENV)/.test  ## the fault matrix: each fault, and what the endpoints say; needs root
-	$(BIN)/python -m pytest tests/faults --numprocesses=3
+	$(BIN)/python -m pytest tests/faults --ignore=tests/faults/test_soak.py --numprocesses=3
+
+soak: $(VENV)/.test  ## half a million polls with faults: nothing grows; SOAK_POLLS=... for fewer
+	$(BIN)/python -m pytest tests/faults/test_soak.py
 
 test-lowest:  ## the tests on the oldest versions that pyproject.toml allows
 	$(MAKE) VENV=$(VENV)-lowest LOWEST=1 $(VENV)-lowest/.lowest
@@ -53,7 +56,7 @@ test-protobuf: $(VENV)-protobuf/.dev  ## messages and client on every protobuf, 
 	  done; \
 	done
 
-check: test lint interop faults test-lowest test-protobuf  ## everything
+check: test lint interop faults soak test-lowest test-protobuf  ## everything
 
 protos: $(VENV)/.test  ## compile protos/ into sidecar/oip/
 	$(BIN)/python protos/compile.py
