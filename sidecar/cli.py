@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # gRPC's core writes every failed connection to standard error by itself,
     # unless it is told otherwise before it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from sidecar.settings import BadSettings, Settings, load
+    from sidecar.settings import BadSettings, Settings, load, unknown_variables
 
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] not in (*COMMANDS, "-h", "--help", "--version"):
@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"sidecar: {line}", file=sys.stderr)
         return BAD_SETTINGS
     if options.command == "config":
+        for name in unknown_variables(os.environ):
+            print(f"sidecar: {name} is set, but there is no such setting", file=sys.stderr)
         print(settings.as_yaml(), end="")
         return OK
     return _serve(settings, demo=options.command == "demo")

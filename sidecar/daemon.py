@@ -67,7 +67,8 @@ async def run_demo(settings: Settings, listener: socket.socket) -> None:
             "models": tuple(Model(name=name) for name in demo.MODELS),
         }
         script = asyncio.create_task(demo.perform(server))
-        sys.stdout.write(demo.announcement(listener.getsockname()[1]) + "\n")
+        text = demo.announcement(listener.getsockname()[1], settings.drain_seconds)
+        sys.stdout.write(text + "\n")
         sys.stdout.flush()
         try:
             await run(settings.model_copy(update=own), listener)

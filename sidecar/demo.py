@@ -188,7 +188,7 @@ async def perform(server: ToyServer) -> NoReturn:
         loading.cancel()
 
 
-def announcement(port: int) -> str:
+def announcement(port: int, drain_seconds: float) -> str:
     """What to try, in plain words."""
     return f"""\
 A toy inference server is running, and the sidecar asks it about three models:
@@ -212,5 +212,6 @@ In another terminal, try:
   curl 'localhost:{port}/status'
       Everything, as JSON.
 
-Each change of a status is logged below. Ctrl-C ends the demo.
+Each change of a status is logged below. Ctrl-C ends the demo: after {drain_seconds:g} s of
+drain, as in production, or at once when it is pressed again.
 """

@@ -43,6 +43,16 @@ def test_config_prints_what_is_in_force(capsys):
     ]
 
 
+def test_config_prints_the_recovery_period_that_is_in_force_and_names_what_is_misspelt(
+    capsys, monkeypatch
+):
+    monkeypatch.setenv("SIDECAR_PERIOD_SECNDS", "9")
+    assert main(["config", "--recovery-period-seconds", "10"]) == 0
+    printed = capsys.readouterr()
+    assert yaml.safe_load(printed.out)["recovery_period_seconds"] == 5
+    assert printed.err == ("sidecar: SIDECAR_PERIOD_SECNDS is set, but there is no such setting\n")
+
+
 def test_a_flag_without_a_command_belongs_to_run(capsys):
     assert main(["--jitter", "7"]) == 2
     assert capsys.readouterr().err.startswith("sidecar: jitter: given '7' by --jitter")

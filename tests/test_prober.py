@@ -11,6 +11,7 @@ from sidecar.client import InferenceGRPCClient
 from sidecar.demo import Refusal, Silence, ToyServer
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Rpc
 from sidecar.prober import MAX_DETAIL, Prober, channel_args, classify
+from tests.faults.proxy import Proxy
 from tests.support import free_port
 
 MODEL = Check(Rpc.MODEL_READY, "m")
@@ -261,3 +262,14 @@ async def test_a_missing_client_certificate_ends_in_a_word(pki):
     url = "grpcs://localhost:{port}"
     word = await ask_tls(url=url, server_credentials=creds, ca=pki.ca)
     assert word in ("unreachable", "tls")
+
+
+async def test_a_connection_along_which_the_server_was_silent_twice_is_given_up():
+    async with ToyServer() as server:
+        with Proxy(server.port) as proxy:
+            async with client_for(proxy.port, timeout=0.3) as client:
+                prober = Prober(client, timeout=0.3, headers={}, clock=time.monotonic)
+                words = [(await prober.ask(SERVER_LIVE)).answer]
+                proxy.heal(forget=True)
+                words += [(await prober.ask(SERVER_LIVE)).answer for _ in range(3)]
+    assert words == ["ok", "timeout", "timeout", "ok"]

@@ -29,7 +29,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, validate_default=True
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        json_schema_extra={"description": "The settings of the Inference Health Sidecar."},
     )
 
     server_url: f.Url = Field("localhost:8001", description="where the inference server listens")
@@ -228,6 +233,7 @@ class Settings(BaseSettings):
         """Every setting as it is in force, secrets masked, in the form of a settings file."""
         values = self.model_dump(mode="json")
         values["max_age_seconds"] = self.policy.max_age
+        values["recovery_period_seconds"] = self.recovery_period
         values["headers"] = dict.fromkeys(self.headers, MASK)
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
