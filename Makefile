@@ -35,7 +35,7 @@ lint: $(VENV)/.lint  ## ruff, ruff format, mypy --strict, import-linter
 interop: $(VENV)/.test  ## against real KServe, MLServer, Triton and Prometheus
 	$(BIN)/python -m pytest tests/interop
 
-faults: $(VENV)/.test  ## the fault matrix: each fault, and what the endpoints say; needs root
+faults: $(VENV)/.test  ## the fault matrix: each fault, and what the endpoints say
 	$(BIN)/python -m pytest tests/faults --ignore=tests/faults/test_soak.py --numprocesses=3
 
 soak: $(VENV)/.test  ## half a million polls with faults: nothing grows; SOAK_POLLS=... for fewer

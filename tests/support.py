@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 
@@ -59,14 +59,18 @@ def free_port() -> int:
             return port
 
 
+def missing(what: str) -> NoReturn:
+    """Skips the test for lack of something, or in CI fails it."""
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
 def require_program(name: str) -> str:
     """The program's path. Without it the test is skipped, or in CI, fails."""
     path = shutil.which(name)
     if path is None:
-        missing = f"{name} is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing(f"{name} is not installed")
     return path
 
 

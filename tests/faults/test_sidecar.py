@@ -16,7 +16,7 @@ import trustme
 
 from tests.faults.test_matrix import LOST, PATIENT, killed, recovers, revives, started, told, turns
 from tests.faults.world import AT_ONCE, NEXT_ROUND, RECOVERED, STALE, Step, world
-from tests.support import clean_environment, free_port, http_get, wait_until
+from tests.support import clean_environment, free_port, http_get, missing, wait_until
 from tests.toy import ToyProcess
 
 # Enough questions for a twentieth of a core to be far too little.
@@ -29,7 +29,10 @@ CPU = Path("/sys/fs/cgroup/cpu")
 def quota(tmp_path: Path) -> Iterator[Path]:
     """A control group with 5 % of a core."""
     group = CPU / f"sidecar-{os.getpid()}-{tmp_path.name}"
-    group.mkdir()
+    try:
+        group.mkdir()
+    except OSError as error:
+        missing(f"no control group can be made: {error}")
     (group / "cpu.cfs_quota_us").write_text("5000")
     yield group
     wait_until(lambda: not (group / "cgroup.procs").read_text())
@@ -160,6 +163,8 @@ def test_a_certificate_that_has_expired_says_nothing_of_the_servers_life(tmp_pat
 
 
 def test_a_name_that_no_longer_resolves_breaks_no_connection_that_stands(tmp_path, note):
+    if os.geteuid() != 0:
+        missing("only root can mount another /etc/hosts")
     hosts = tmp_path / "hosts"
 
     def resolves(there: bool) -> None:
