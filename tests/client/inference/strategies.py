@@ -4,6 +4,7 @@ import math
 import struct
 from typing import Any
 
+from google.protobuf.message import Message
 from hypothesis import strategies as st
 
 from sidecar.client import InferInput, InferOutput, InferRequest, InferResponse, RequestedOutput
@@ -15,6 +16,11 @@ def bf16(word: int) -> float:
     """The number of these sixteen bits."""
     value: float = struct.unpack("<f", bytes(2) + word.to_bytes(2, "little"))[0]
     return math.nan if math.isnan(value) else value
+
+
+def stable(message: Message) -> bytes:
+    """What two equal messages have in common even where they hold a NaN, which equals nothing."""
+    return message.SerializeToString(deterministic=True)
 
 
 def lists(elements: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
