@@ -15,6 +15,11 @@ text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 def bf16(word: int) -> float:
     """The number of these sixteen bits."""
     value: float = struct.unpack("<f", bytes(2) + word.to_bytes(2, "little"))[0]
+    return value
+
+
+def one_nan(value: float) -> float:
+    """The number, with the one NaN for all: protobuf in pure Python knows no other."""
     return math.nan if math.isnan(value) else value
 
 
@@ -32,10 +37,10 @@ ELEMENTS: dict[str, st.SearchStrategy[list[Any]]] = {
     "BOOL": lists(st.booleans()),
     **{f"INT{b}": lists(st.integers(-(2 ** (b - 1)), 2 ** (b - 1) - 1)) for b in (8, 16, 32, 64)},
     **{f"UINT{b}": lists(st.integers(0, 2**b - 1)) for b in (8, 16, 32, 64)},
-    "FP16": lists(st.floats(width=16)),
-    "BF16": lists(st.builds(bf16, st.integers(0, 2**16 - 1))),
-    "FP32": lists(st.floats(width=32)),
-    "FP64": lists(st.floats()),
+    "FP16": lists(st.floats(width=16).map(one_nan)),
+    "BF16": lists(st.builds(bf16, st.integers(0, 2**16 - 1)).map(one_nan)),
+    "FP32": lists(st.floats(width=32).map(one_nan)),
+    "FP64": lists(st.floats().map(one_nan)),
     "BYTES": lists(st.binary(max_size=8)),
 }
 # What has a JSON form: no bytes that are no text, and no bits of a NaN.
