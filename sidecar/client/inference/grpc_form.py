@@ -51,7 +51,8 @@ def _write_typed(
         field = getattr(contents, str(datatype.field))
         try:
             field.extend(values)
-        except TypeError:  # it takes no True for 1, nor 1.0 for True
+        except (TypeError, ValueError):  # it takes no True for 1, nor 1.0 for True
+            del field[:]
             field.extend(datatypes.decode(datatype, raw))
     contents.SetInParent()  # an empty tensor has contents, too
 
