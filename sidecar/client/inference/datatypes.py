@@ -162,6 +162,13 @@ def encode(datatype: Datatype, values: Sequence[Any]) -> bytes:
         raise InvalidInput(_misfit(datatype, values)) from None
 
 
+def plain(datatype: Datatype, values: Sequence[Any]) -> Sequence[Any]:
+    """The values of a flat list that is not of BYTES, checked, each of the type that it should be."""
+    raw = encode(datatype, values)
+    own = {bool} if datatype.code == "?" else {int, float} if datatype.code in "efd" else {int}
+    return values if set(map(type, values)) <= own else decode(datatype, raw)
+
+
 def _pack(datatype: Datatype, values: Sequence[Any]) -> bytes:
     if datatype.name == "BOOL" and not all(value in (0, 1) for value in values):
         raise ValueError("neither true nor false")  # struct takes anything for a bool

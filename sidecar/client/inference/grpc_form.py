@@ -47,13 +47,7 @@ def _write_typed(
         contents.bytes_contents.extend(datatypes.to_bytes(values))
     else:
         # Protobuf knows neither 8 nor 16 bits, and makes an infinity of 1e39.
-        raw = datatypes.encode(datatype, values)
-        field = getattr(contents, str(datatype.field))
-        try:
-            field.extend(values)
-        except (TypeError, ValueError):  # it takes no True for 1, nor 1.0 for True
-            del field[:]
-            field.extend(datatypes.decode(datatype, raw))
+        getattr(contents, str(datatype.field)).extend(datatypes.plain(datatype, values))
     contents.SetInParent()  # an empty tensor has contents, too
 
 

@@ -48,10 +48,7 @@ def _data(datatype: Datatype, values: Sequence[Any]) -> list[Any]:
         raise InvalidInput(f"{datatype.name} has no JSON form")
     if datatype.size is None:
         return datatypes.to_text(values)
-    raw = datatypes.encode(datatype, values)
-    # `json.dumps` knows Python's own numbers only.
-    own = {type(value) for value in values} <= {bool, int, float}
-    return list(values) if own else datatypes.decode(datatype, raw)
+    return list(datatypes.plain(datatype, values))
 
 
 def parse(body: Body) -> Mapping[str, Any]:
