@@ -163,7 +163,7 @@ def encode(datatype: Datatype, values: Sequence[Any]) -> bytes:
 
 
 def plain(datatype: Datatype, values: Sequence[Any]) -> Sequence[Any]:
-    """The values of a flat list that is not of BYTES, checked, each of the type that it should be."""
+    """The values of a flat list, checked, each of the type that it should be; not for BYTES."""
     raw = encode(datatype, values)
     own = {bool} if datatype.code == "?" else {int, float} if datatype.code in "efd" else {int}
     return values if set(map(type, values)) <= own else decode(datatype, raw)
