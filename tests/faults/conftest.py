@@ -29,5 +29,5 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         failed = len(terminalreporter.getreports("failed"))
         terminalreporter.write_line(
             f"{len({row[0] for row in rows})} faults, {len(rows)} steps;"
-            f" restarted or routed to wrongfully: {failed or 0} (each would be a failure)"
+            f" restarted or routed to wrongfully: {failed} (each would be a failure)"
         )

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 # Closes with RST rather than FIN.
@@ -20,7 +20,6 @@ class Line:
     down: asyncio.StreamWriter
     up: asyncio.StreamWriter | None = None
     dead: bool = False
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
 class Proxy:

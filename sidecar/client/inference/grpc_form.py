@@ -19,7 +19,8 @@ def write(field: Any, tensors: Sequence[Tensor], *, raw: bool) -> list[Buffer]:
     They are raw if that is wanted, or if one of them has no other form. The
     tensors stay as they are; InvalidInput names the one that cannot be sent.
     """
-    raw = raw or any(tensor.is_raw for tensor in checked(tensors))
+    tensors = checked(tensors)
+    raw = raw or any(tensor.is_raw for tensor in tensors)
     raws = []
     for tensor in tensors:
         message = _add(tensor, field)

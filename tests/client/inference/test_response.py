@@ -76,6 +76,13 @@ def test_a_response_with_damage_is_read_or_refused(response, damage, place):
         pass
 
 
+def test_what_is_no_tensor_is_refused_whatever_the_form():
+    for binary in (True, False):
+        response = InferResponse("", "m", [untyped("x")], use_binary_outputs=binary)
+        with pytest.raises(InvalidInput, match="given str where a tensor is expected"):
+            response.to_grpc()
+
+
 def test_values_are_plain_and_an_unknown_datatype_spoils_only_its_own_tensor():
     message = full().to_grpc()
     message.outputs.add(name="new", datatype="FP8", shape=[1]).contents.uint_contents.append(1)
