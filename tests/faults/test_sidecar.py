@@ -19,21 +19,21 @@ from tests.faults.world import AT_ONCE, NEXT_ROUND, RECOVERED, STALE, Step, worl
 from tests.support import clean_environment, free_port, http_get, missing, wait_until
 from tests.toy import ToyProcess
 
-# Enough questions for a twentieth of a core to be far too little.
+# As many as a twentieth of a core can just ask in time, here, and far more than a hundredth can.
 HUNDREDS = [f"m{number}" for number in range(300)]
 
 CPU = Path("/sys/fs/cgroup/cpu")
+CPU_PERIOD = 1_000_000  # microseconds over which a share is meant, the most that the kernel takes
 
 
 @pytest.fixture
 def quota(tmp_path: Path) -> Iterator[Path]:
-    """A control group with 5 % of a core."""
+    """A control group whose share of a core is to be set."""
     group = CPU / f"sidecar-{os.getpid()}-{tmp_path.name}"
     try:
         group.mkdir()
     except OSError as error:
         missing(f"no control group can be made: {error}")
-    (group / "cpu.cfs_quota_us").write_text("5000")
     yield group
     wait_until(lambda: not (group / "cgroup.procs").read_text())
     group.rmdir()
@@ -65,23 +65,25 @@ def test_a_starved_sidecar_gets_no_server_restarted(tmp_path, note, quota):
         tmp_path, f"--models={','.join(models)}", "--concurrency=32", told={"models": models}
     ) as w:
         w.sidecar.wait_for("/readyz", 200)
-        group = quota / "cgroup.procs"
 
-        def starve(_: object) -> None:
-            group.write_text(str(w.sidecar.process.pid))
+        def has(percent: float) -> float:
+            """Moves the sidecar; the moment from which it has no more than this of a core."""
+            (quota / "cpu.cfs_quota_us").write_text(str(int(percent * CPU_PERIOD / 100)))
+            (quota / "cgroup.procs").write_text(str(w.sidecar.process.pid))
+            return time.monotonic()
 
-        def feed(_: object) -> None:
-            (CPU / "cgroup.procs").write_text(str(w.sidecar.process.pid))
-
-        starve(w)
+        (quota / "cpu.cfs_period_us").write_text(str(CPU_PERIOD))
+        seen = {"readyz": "either", "healthz": "200 throughout", "livez": "either"}
         try:
-            start = time.monotonic()
-            wait_until(lambda: w.watcher.failed_since("readyz", start), within=40)
+            start = has(percent=5)
+            wait_until(lambda: len(w.watcher.since("healthz", start + STALE)) > 3, within=30)
+            note("has 5 % of a core", seen)
+            starved = has(percent=0.5)
+            wait_until(lambda: w.watcher.failed_since("readyz", starved), within=40)
+            note("has 0.5 % of a core", seen | {"readyz": "503 in the end"})
             assert not w.watcher.failed_since("healthz", start)
         finally:
-            feed(w)
-        seen = {"readyz": "503 in the end", "healthz": "200 throughout", "livez": "either"}
-        note("has 5 % of a core", seen)
+            (CPU / "cgroup.procs").write_text(str(w.sidecar.process.pid))
         fed = recovers("has what it needs", lambda _: None, NEXT_ROUND + RECOVERED)
         fed.within["livez"] = NEXT_ROUND
         note(fed.what, w.take(fed))
