@@ -6,10 +6,12 @@ restart needs proof that it is dead.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
+from typing import NamedTuple
 
-from sidecar.health.checks import SERVER_LIVE, SILENT, Answer, Check, Observation
+from sidecar.health.checks import SILENT, Answer, Check, Observation, Rpc
+from sidecar.health.ledger import Ledger
 
 
 class Status(StrEnum):
@@ -59,8 +61,7 @@ class Thresholds:
     success: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class CheckState:
+class CheckState(NamedTuple):
     """What is known of one check for one probe. Times are monotonic seconds.
 
     `reason` is the answer behind the status: `ok` while serving, the latest
@@ -140,8 +141,7 @@ class Transition:
     lasted: float
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(NamedTuple):
     """Everything that is known at one moment; an immutable value, folded by `observe`.
 
     `checks` holds what each check means for readiness, `server-live`
@@ -150,7 +150,7 @@ class Health:
 
     started_at: float
     live: CheckState
-    checks: Mapping[Check, CheckState]
+    checks: Ledger[Check, CheckState]
     liveness: Thresholds
     readiness: Thresholds
     progress_at: float
@@ -164,7 +164,7 @@ class Health:
         return cls(
             started_at=now,
             live=CheckState(since=now),
-            checks={check: CheckState(since=now) for check in checks},
+            checks=Ledger({check: CheckState(since=now) for check in checks}),
             liveness=liveness,
             readiness=readiness,
             progress_at=now,
@@ -182,25 +182,27 @@ class Health:
         When ServerLive finds the server silent, every other check inherits
         that answer. An answer to a check that is no longer asked is dropped.
         """
-        if seen.check not in self.checks:
+        check, checks, live = seen.check, self.checks, self.live
+        if check not in checks:
             return self, ()
         transitions = []
-        live = self.live
-        checks = dict(self.checks)
-        if seen.check == SERVER_LIVE:
+        told: Iterable[Check] = (check,)
+        if check.rpc is Rpc.SERVER_LIVE:
             live = step(live, seen, Probe.LIVENESS, self.liveness)
-            transitions += _transition(SERVER_LIVE, Probe.LIVENESS, self.live, live, seen)
-        inherited = seen.check == SERVER_LIVE and seen.answer in SILENT
-        for check in checks if inherited else (seen.check,):
-            before = checks[check]
-            checks[check] = step(before, seen, Probe.READINESS, self.readiness)
-            transitions += _transition(check, Probe.READINESS, before, checks[check], seen)
-        health = replace(self, live=live, checks=checks, progress_at=seen.at)
+            transitions += _transition(check, Probe.LIVENESS, self.live, live, seen)
+            if seen.answer in SILENT:
+                told = checks
+        for each in told:
+            before = checks[each]
+            after = step(before, seen, Probe.READINESS, self.readiness)
+            checks = checks.put(each, after)
+            transitions += _transition(each, Probe.READINESS, before, after, seen)
+        health = self._replace(live=live, checks=checks, progress_at=seen.at)
         return health, tuple(transitions)
 
     def drain(self) -> "Health":
         """The health once this sidecar has been asked to stop."""
-        return replace(self, draining=True)
+        return self._replace(draining=True)
 
 
 def _transition(
