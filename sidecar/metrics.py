@@ -1,10 +1,17 @@
 """Health for Prometheus: a collector that reads it at scrape time, a listener that counts."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
 
 import prometheus_client as prom
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from sidecar.health.checks import SERVER_READY, Answer, Check, Observation, Rpc
@@ -12,7 +19,7 @@ from sidecar.health.state import CheckState, Health, Probe, Status, Transition
 from sidecar.health.verdict import Judge, Policy, is_stale
 
 # A loopback answer takes about a millisecond, and the default deadline is 2 s.
-BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 CHECK_LABELS = ("rpc", "model", "version")
 MODEL_LABELS = ("model", "version")
@@ -20,8 +27,8 @@ MODEL_LABELS = ("model", "version")
 Family = GaugeMetricFamily | CounterMetricFamily
 
 
-class PollCounter:
-    """The listener: counts every poll as it ends.
+class PollCounter(Collector):
+    """The listener: counts every poll as it ends, in plain numbers until someone scrapes.
 
     What belongs to one check is kept by check and shown by the collector, for
     the checks of that moment only: no series outlives its model.
@@ -31,46 +38,55 @@ class PollCounter:
         self.transitions: Counter[Check] = Counter()
         self.last_success: dict[Check, float] = {}
         self._wall_clock = wall_clock
-        polls = prom.Counter(
-            "inference_polls_total", "Questions asked of the server.", ("rpc",), registry=registry
-        )
-        failures = prom.Counter(
-            "inference_poll_failures_total",
-            "Questions that were not answered with true, by reason.",
-            ("rpc", "reason"),
-            registry=registry,
-        )
-        duration = prom.Histogram(
-            "inference_poll_duration_seconds",
-            "How long a question took, failed ones included.",
-            ("rpc",),
-            buckets=BUCKETS,
-            registry=registry,
-        )
-        # Each child is made here, so that every series is there from the start
-        # and a poll looks nothing up by its label values.
-        self._polls = {rpc: polls.labels(rpc) for rpc in Rpc}
-        self._durations = {rpc: duration.labels(rpc) for rpc in Rpc}
+        # By bucket; the last one is for what is above every bound.
+        self._polls = {rpc: [0] * (len(BUCKETS) + 1) for rpc in Rpc}
+        self._seconds = dict.fromkeys(Rpc, 0.0)
         self._failures = {
-            (rpc, answer): failures.labels(rpc, answer)
+            (rpc, answer): 0
             for rpc in Rpc
             for answer in Answer
             if answer is not Answer.OK
             and (answer is not Answer.MODEL_NOT_FOUND or rpc is Rpc.MODEL_READY)
         }
+        registry.register(self)
 
     def __call__(self, seen: Observation, transitions: tuple[Transition, ...]) -> None:
         """Counts one observation and what it moved."""
-        self._polls[seen.check.rpc].inc()
-        self._durations[seen.check.rpc].observe(seen.took)
+        check, took = seen.check, seen.took
+        self._polls[check.rpc][bisect_left(BUCKETS, took)] += 1
+        self._seconds[check.rpc] += took
         if seen.answer is Answer.OK:
-            self.last_success[seen.check] = self._wall_clock()
+            self.last_success[check] = self._wall_clock()
         else:
-            self._failures[seen.check.rpc, seen.answer].inc()
+            self._failures[check.rpc, seen.answer] += 1
         for transition in transitions:
             moved = transition.before is not transition.after
             if moved and transition.probe is _shown(transition.check):
                 self.transitions[transition.check] += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """What was counted so far."""
+        polls = CounterMetricFamily(
+            "inference_polls", "Questions asked of the server.", labels=("rpc",)
+        )
+        failures = CounterMetricFamily(
+            "inference_poll_failures",
+            "Questions that were not answered with true, by reason.",
+            labels=("rpc", "reason"),
+        )
+        duration = HistogramMetricFamily(
+            "inference_poll_duration_seconds",
+            "How long a question took, failed ones included.",
+            labels=("rpc",),
+        )
+        for rpc, counts in self._polls.items():
+            upto = list(accumulate(counts))
+            polls.add_metric((rpc,), upto[-1])
+            buckets = zip((*map(str, BUCKETS), "+Inf"), upto, strict=True)
+            duration.add_metric((rpc,), list(buckets), self._seconds[rpc])
+        for labels, count in self._failures.items():
+            failures.add_metric(labels, count)
+        yield from (polls, failures, duration)
 
 
 class HealthCollector(Collector):
