@@ -1,6 +1,6 @@
 """One check asked, one observation back; the one table from gRPC's errors to our words."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import grpc
 
@@ -132,14 +132,14 @@ class Prober:
             self._timeouts = 0
             await self._client.reconnect()
 
-    async def _call(self, check: Check) -> bool:
-        if check.rpc is Rpc.SERVER_LIVE:
-            return await self._client.is_server_live(self._timeout, self._headers)
+    def _call(self, check: Check) -> Awaitable[bool]:
+        if check.rpc is Rpc.MODEL_READY:
+            return self._client.is_model_ready(
+                check.model, self._timeout, self._headers, model_version=check.version
+            )
         if check.rpc is Rpc.SERVER_READY:
-            return await self._client.is_server_ready(self._timeout, self._headers)
-        return await self._client.is_model_ready(
-            check.model, self._timeout, self._headers, model_version=check.version
-        )
+            return self._client.is_server_ready(self._timeout, self._headers)
+        return self._client.is_server_live(self._timeout, self._headers)
 
 
 def classify(rpc: Rpc, code: grpc.StatusCode, text: str) -> Answer:

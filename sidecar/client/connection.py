@@ -188,7 +188,7 @@ def check_timeout(timeout: object) -> float | None:
     if timeout is None:
         return None
     try:
-        seconds = float(timeout) if isinstance(timeout, Real) else math.nan
+        seconds = float(timeout) if isinstance(timeout, float | Real) else math.nan
     except OverflowError:
         seconds = math.inf
     if math.isnan(seconds):

@@ -19,7 +19,7 @@ _TEXT = re.compile(r"[ -~]*")
 
 def to_metadata(headers: Headers | None) -> tuple[tuple[str, str | bytes], ...]:
     """The headers as gRPC takes them, or InvalidInput that names the header (never its value)."""
-    if headers is None:
+    if headers is None or (isinstance(headers, dict | tuple) and not headers):
         return ()
     # Older grpc.aio.Metadata is a Mapping, but one that lists its pairs when iterated.
     if isinstance(headers, Mapping) and not isinstance(headers, grpc.aio.Metadata):
