@@ -146,16 +146,27 @@ def _line(finding: Finding) -> str:
 
 def _metrics(registry: CollectorRegistry) -> Handler:
     one_at_a_time = asyncio.Lock()
+    coming: dict[str, asyncio.Task[bytes]] = {}
+
+    async def page(wanted: str) -> bytes:
+        encode, _ = choose_encoder(wanted)
+        async with one_at_a_time:
+            # Whoever asks from now on wants to know of what happens from now on.
+            del coming[wanted]
+            # With thousands of models it takes a second, in which the kubelet must be heard.
+            return await asyncio.to_thread(encode, registry)
 
     async def handle(request: web.Request) -> web.Response:
         # Which versions and escapings else are asked for is left aside: the names
         # here need neither, and an odd one would be an error of the library.
         accepted = OPENMETRICS in request.headers.get("Accept", "")
-        encode, content_type = choose_encoder(f"{OPENMETRICS}; version=1.0.0" if accepted else "")
-        # With thousands of models a page takes a second, in which the kubelet must be heard.
-        async with one_at_a_time:
-            page = await asyncio.to_thread(encode, registry)
-        return web.Response(body=page, headers={"Content-Type": content_type})
+        wanted = f"{OPENMETRICS}; version=1.0.0" if accepted else ""
+        if wanted not in coming:
+            coming[wanted] = asyncio.create_task(page(wanted))
+        # One page for all who wait for it; the one who goes away takes it from nobody.
+        body = await asyncio.shield(coming[wanted])
+        _, content_type = choose_encoder(wanted)
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     return handle
 

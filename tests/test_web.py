@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from sidecar import web
 from sidecar.health.state import Health
@@ -209,6 +212,53 @@ async def test_the_metrics_come_in_the_format_that_is_asked_for(
     assert response.headers["Content-Type"].startswith(content_type)
     assert text.splitlines()[-1] == last_line
     assert "inference_x 1.0" in text
+
+
+class Blocked(Collector):
+    """Makes its family only when it is let go on, and counts how often."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.asked = threading.Semaphore(0)
+        self.go_on = threading.Semaphore(0)
+
+    def describe(self) -> Iterator[Metric]:
+        yield from ()
+
+    def collect(self) -> Iterator[Metric]:
+        self.asked.release()
+        assert self.go_on.acquire(timeout=10)
+        self.made += 1
+        yield GaugeMetricFamily("pages", "How many were made.", self.made)
+
+
+async def test_all_who_scrape_while_a_page_is_made_share_the_next_and_hold_nobody_up(site):
+    blocked, registry = Blocked(), CollectorRegistry()
+    registry.register(blocked)
+    arrived = asyncio.Semaphore(0)
+
+    @aiohttp.web.middleware
+    async def count(request, handler):
+        arrived.release()
+        return await handler(request)
+
+    judges = {"readyz": site.judge(ENDPOINTS["readyz"])}
+    app = web.build_app(judges, dict, registry)
+    app.middlewares.append(count)
+    listener = web.listen("127.0.0.1", 0)
+    site.port = listener.getsockname()[1]
+    runner = await web.serve(app, listener)
+    scrapes = [asyncio.create_task(site.request("/metrics"))]
+    assert await asyncio.to_thread(blocked.asked.acquire, timeout=10)
+    scrapes += [asyncio.create_task(site.request("/metrics")) for _ in range(3)]
+    for _ in range(4):
+        await arrived.acquire()
+    assert await site.request("/readyz") == (200, "ok")
+    blocked.go_on.release(2)
+    first, *others = [text.splitlines()[-1] for _, text in await asyncio.gather(*scrapes)]
+    assert first == "pages 1.0"
+    assert others == ["pages 2.0"] * 3
+    await runner.cleanup()
 
 
 async def raw(port: int, request: bytes) -> bytes:
