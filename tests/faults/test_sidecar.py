@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -185,6 +186,40 @@ def test_a_name_that_no_longer_resolves_breaks_no_connection_that_stands(tmp_pat
             recovers("the name is back", lambda _: resolves(there=True)),
         ):
             note(step.what, w.take(step))
+
+
+def test_steps_of_the_wall_clock_change_nothing(tmp_path, note):
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not libraries:
+        missing("faketime is not installed")
+    offset = tmp_path / "offset"
+
+    def steps(days: int) -> None:
+        # Read again at each call, so it must be whole at every moment.
+        written = tmp_path / "written"
+        written.write_text(f"{days:+}d\n")
+        written.rename(offset)
+
+    def moves(days: int) -> Step:
+        return Step(f"by {days} days", lambda _: steps(days), readyz=200, hold=STALE)
+
+    steps(0)
+    faked: dict[str, Any] = {
+        "LD_PRELOAD": str(libraries[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    answered = 'inference_last_success_timestamp_seconds{model="a",rpc="ModelReady",version=""}'
+    with world(tmp_path, **faked) as w:
+        w.sidecar.wait_for("/readyz", 200)
+        for days in (1, -1000, 1000):
+            moved = moves(days)
+            note(moved.what, w.take(moved))
+            ahead = w.sidecar.metric(answered) - time.time()
+            assert abs(ahead - days * 86400) < 10
+        killing = turns("the server is killed", killed, **LOST)
+        note(killing.what, w.take(killing))
 
 
 def test_told_to_stop_it_fails_readiness_in_that_moment_and_serves_the_rest(tmp_path, note):
