@@ -7,6 +7,6 @@ sources.py  where settings come from, and every error at once
 
 from sidecar.settings.fields import Model
 from sidecar.settings.knobs import Settings
-from sidecar.settings.sources import BadSettings, load, unknown_variables
+from sidecar.settings.sources import BadSettings, config_path, load, unknown_variables
 
-__all__ = ["BadSettings", "Model", "Settings", "load", "unknown_variables"]
+__all__ = ["BadSettings", "Model", "Settings", "config_path", "load", "unknown_variables"]

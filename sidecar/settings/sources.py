@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
-from pydantic_settings import InitSettingsSource, PydanticBaseSettingsSource
+from pydantic_settings import EnvSettingsSource
 
 from sidecar.settings.fields import Allowed
 from sidecar.settings.knobs import PREFIX, Settings
@@ -31,35 +31,29 @@ class BadSettings(Exception):
         self.lines = lines
 
 
+def config_path(given: str | None) -> Path | None:
+    """The settings file: the one that the command line gave, else the environment's, if any."""
+    path = given or os.environ.get(CONFIG)
+    return Path(path) if path else None
+
+
 def load(flags: Mapping[str, str], config: str | None = None) -> Settings:
     """The settings that are in force, or BadSettings.
 
     `flags` are the settings that the command line gave, by name; `config` is
-    the settings file it gave, else the environment's SIDECAR_CONFIG counts.
+    the settings file it gave, if any.
     """
     lines: list[str] = []
-    path = config or os.environ.get(CONFIG)
+    path = config_path(config)
     try:
-        file = _read(Path(path)) if path else {}
+        file = _read(path) if path else {}
     except ValueError as error:
-        lines.append(f"config: given {path!r}: {error}; allowed: the path of a YAML file")
+        lines.append(f"config: given {str(path)!r}: {error}; allowed: the path of a YAML file")
         file = {}
 
-    class Sourced(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: Any,
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=file)
-
-    given: dict[str, Any] = dict(flags)
+    environment = EnvSettingsSource(Settings)()
     try:
-        settings = Sourced(**given)
+        settings = Settings(**{**file, **environment, **flags})
     except ValidationError as errors:
         lines += _explain(errors, _Given(flags, file, path))
     if lines:
@@ -105,7 +99,7 @@ class _Given:
 
     flags: Mapping[str, str]
     file: Mapping[str, Any]
-    path: str | None
+    path: Path | None
 
     def of(self, name: str) -> str:
         """The value of a setting that is in force, and its source."""
