@@ -9,7 +9,7 @@ Listener = Callable[[Observation, tuple[Transition, ...]], None]
 
 
 class Board:
-    """Holds the current health; only `record` and `drain` replace it."""
+    """Holds the current health; only its methods change it."""
 
     def __init__(self, health: Health, listeners: Iterable[Listener] = ()) -> None:
         self._health = health
@@ -25,6 +25,10 @@ class Board:
         self._health, transitions = self._health.observe(seen)
         for listener in self._listeners:
             listener(seen, transitions)
+
+    def replace(self, health: Health) -> None:
+        """Goes on from another health: the current one under new settings."""
+        self._health = health
 
     def drain(self) -> None:
         """Notes that this sidecar has been asked to stop."""

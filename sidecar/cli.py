@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sidecar import __version__
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # gRPC's core writes every failed connection to standard error by itself,
     # unless it is told otherwise before it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from sidecar.settings import BadSettings, Settings, load, unknown_variables
+    from sidecar.settings import BadSettings, Settings, config_path, load, unknown_variables
 
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] not in (*COMMANDS, "-h", "--help", "--version"):
@@ -57,10 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"sidecar: {name} is set, but there is no such setting", file=sys.stderr)
         print(settings.as_yaml(), end="")
         return OK
-    return _serve(settings, demo=options.command == "demo")
+    start = partial(load, flags, options.config), config_path(options.config)
+    return _serve(settings, *start, demo=options.command == "demo")
 
 
-def _serve(settings: "Settings", *, demo: bool) -> int:
+def _serve(
+    settings: "Settings", load: Callable[[], "Settings"], config: Path | None, *, demo: bool
+) -> int:
     from sidecar import daemon, logs, web
 
     logs.configure(settings.log_level, settings.log_format)
@@ -75,7 +80,7 @@ def _serve(settings: "Settings", *, demo: bool) -> int:
     sys.setswitchinterval(0.0002)
     # What was imported stays; to look through it for garbage would take 30 ms each time.
     gc.freeze()
-    asyncio.run((daemon.run_demo if demo else daemon.run)(settings, listener))
+    asyncio.run((daemon.run_demo if demo else daemon.run)(settings, listener, load, config))
     # The loop has taken its handlers along, and one more signal would be an exit code of its own.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, signal.SIG_IGN)

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from itertools import accumulate
 
 import prometheus_client as prom
@@ -64,6 +64,12 @@ class PollCounter(Collector):
             if moved and transition.probe is _shown(transition.check):
                 self.transitions[transition.check] += 1
 
+    def keep(self, checks: Container[Check]) -> None:
+        """Forgets what belongs to any other check."""
+        for counted in (self.transitions, self.last_success):
+            for check in [check for check in counted if check not in checks]:
+                del counted[check]
+
     def collect(self) -> Iterator[Metric]:
         """What was counted so far."""
         polls = CounterMetricFamily(
@@ -93,6 +99,7 @@ class HealthCollector(Collector):
     """The collector: one pass over the health at each scrape, so that no gauge can drift.
 
     health:    gives the health of this moment.
+    policy:    gives the policy of this moment.
     judges:    what each endpoint says, by the endpoint's name.
     clock:     monotonic seconds.
     """
@@ -101,7 +108,7 @@ class HealthCollector(Collector):
         self,
         health: Callable[[], Health],
         counter: PollCounter,
-        policy: Policy,
+        policy: Callable[[], Policy],
         judges: Mapping[str, Judge],
         clock: Callable[[], float],
     ) -> None:
@@ -118,14 +125,18 @@ class HealthCollector(Collector):
     def collect(self) -> Iterator[Family]:
         """The families of this moment."""
         live, ready, model, passing, changes, success, time_to_ready = families = self._families()
-        health, now = self._health(), self._clock()
+        health, policy, now = self._health(), self._policy(), self._clock()
+
+        def is_ready(state: CheckState) -> bool:
+            return state.status is Status.SERVING and not is_stale(state, now, policy)
+
         live.add_metric((), health.live.status is Status.SERVING)
         for check, state in health.checks.items():
             labels = (check.model, check.version)
             if check == SERVER_READY:
-                ready.add_metric((), self._is_ready(state, now))
+                ready.add_metric((), is_ready(state))
             elif check.rpc is Rpc.MODEL_READY:
-                model.add_metric(labels, self._is_ready(state, now))
+                model.add_metric(labels, is_ready(state))
                 first = state.first_serving_at
                 took = float("nan") if first is None else first - health.started_at
                 time_to_ready.add_metric(labels, took)
@@ -134,9 +145,6 @@ class HealthCollector(Collector):
         for endpoint, judge in self._judges.items():
             passing.add_metric((endpoint,), judge(()).passing)
         yield from families
-
-    def _is_ready(self, state: CheckState, now: float) -> bool:
-        return state.status is Status.SERVING and not is_stale(state, now, self._policy)
 
     @staticmethod
     def _families() -> tuple[Family, ...]:
@@ -171,41 +179,47 @@ class HealthCollector(Collector):
         )
 
 
-def register_process(
-    registry: CollectorRegistry,
-    *,
-    versions: Mapping[str, str],
-    certificates: Mapping[str, float],
-    loaded_at: float,
-) -> None:
-    """What is known of this process itself, and does not change while it runs.
+class Loading:
+    """What is known of the settings and files in force: when they were loaded, what expires."""
 
-    `certificates` gives the Unix time at which each TLS file expires,
-    `loaded_at` the Unix time at which the settings were loaded.
-    """
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._successful = prom.Gauge(
+            "inference_sidecar_config_last_reload_successful",
+            "Whether the last loading of the settings was successful.",
+            registry=registry,
+        )
+        self._loaded_at = prom.Gauge(
+            "inference_sidecar_config_last_reload_success_timestamp_seconds",
+            "When the settings were last loaded successfully.",
+            registry=registry,
+        )
+        self._expiry = prom.Gauge(
+            "inference_tls_certificate_expiry_timestamp_seconds",
+            "When the first certificate in the file expires.",
+            ("file",),
+            registry=registry,
+        )
+
+    def succeeded(self, at: float, certificates: Mapping[str, float]) -> None:
+        """Settings are in force since `at`; each TLS file's expiry. Unix times."""
+        self._successful.set(1)
+        self._loaded_at.set(at)
+        self._expiry.clear()
+        for file, expires in certificates.items():
+            self._expiry.labels(file).set(expires)
+
+    def failed(self) -> None:
+        """New settings were refused; those in force are the old ones."""
+        self._successful.set(0)
+
+
+def register_process(registry: CollectorRegistry, versions: Mapping[str, str]) -> None:
+    """What is known of this process itself, and does not change while it runs."""
     # Otherwise a `_created` gauge would stand beside each counter and histogram.
     prom.disable_created_metrics()  # type: ignore[no-untyped-call]
     prom.Info("inference_sidecar_build", "Versions of the sidecar.", registry=registry).info(
         dict(versions)
     )
-    prom.Gauge(
-        "inference_sidecar_config_last_reload_successful",
-        "Whether the last loading of the settings was successful.",
-        registry=registry,
-    ).set(1)
-    prom.Gauge(
-        "inference_sidecar_config_last_reload_success_timestamp_seconds",
-        "When the settings were last loaded successfully.",
-        registry=registry,
-    ).set(loaded_at)
-    expiry = prom.Gauge(
-        "inference_tls_certificate_expiry_timestamp_seconds",
-        "When the first certificate in the file expires.",
-        ("file",),
-        registry=registry,
-    )
-    for file, expires in certificates.items():
-        expiry.labels(file).set(expires)
     prom.ProcessCollector(registry=registry)
     prom.PlatformCollector(registry=registry)
     prom.GCCollector(registry=registry)

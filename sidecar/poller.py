@@ -27,8 +27,9 @@ class Schedule:
 class Poller:
     """Asks every check of the board, round after round, one round at a time.
 
+    schedule:         may be changed at any time; counts from the end of the round.
     ask:              asks one check; must end by itself, failures included.
-    wait_lost:        returns when a connection that stood is lost.
+    wait_lost:        returns when a connection that stood is lost or replaced.
     clock, sleep:     monotonic seconds, and waiting for some of them.
     uniform:          a random number between two others.
     """
@@ -45,7 +46,7 @@ class Poller:
         uniform: Callable[[float, float], float],
     ) -> None:
         self._board = board
-        self._schedule = schedule
+        self.schedule = schedule
         self._ask = ask
         self._wait_lost = wait_lost
         self._clock = clock
@@ -56,21 +57,21 @@ class Poller:
         """Polls until cancelled."""
         lost = asyncio.ensure_future(self._wait_lost())
         roused_at = float("-inf")
-        due = self._clock() + self._uniform(0, self._schedule.jitter * self._period())
+        due = self._clock() + self._uniform(0, self.schedule.jitter * self._period())
         try:
             while True:
                 await self._until(due, lost)
                 if lost.done():
                     lost.result()
                     # A server that drops each connection must not make the rounds spin.
-                    await self._until(min(due, roused_at + self._schedule.recovery_period))
+                    await self._until(min(due, roused_at + self.schedule.recovery_period))
                     roused_at = self._clock()
                     lost = asyncio.ensure_future(self._wait_lost())
                 started = self._clock()
                 await self.round()
                 # A round that took longer than the period makes the next one
                 # late; the ones that fell due meanwhile are skipped.
-                jitter = self._schedule.jitter / 2
+                jitter = self.schedule.jitter / 2
                 due = started + self._period() * self._uniform(1 - jitter, 1 + jitter)
         finally:
             lost.cancel()
@@ -82,7 +83,7 @@ class Poller:
         there. Who has waited longest for an answer is asked first, so that in
         the next round it is the turn of those that this one left out.
         """
-        ends = self._clock() + self._schedule.period
+        ends = self._clock() + self.schedule.period
         seen = await self._ask(SERVER_LIVE)
         self._board.record(seen)
         if seen.answer in SILENT:
@@ -96,12 +97,12 @@ class Poller:
                 self._board.record(await self._ask(queue.popleft()))
 
         async with asyncio.TaskGroup() as workers:
-            for _ in range(min(self._schedule.concurrency, len(queue))):
+            for _ in range(min(self.schedule.concurrency, len(queue))):
                 workers.create_task(work())
 
     def _period(self) -> float:
         settled = self._board.health.settled
-        return self._schedule.period if settled else self._schedule.recovery_period
+        return self.schedule.period if settled else self.schedule.recovery_period
 
     async def _until(self, due: float, event: asyncio.Future[None] | None = None) -> None:
         """Waits for a moment, or for an event that comes before it."""

@@ -126,6 +126,14 @@ class Prober:
             await self._judge_connection(answer)
         return Observation(check, answer, at, at - started, detail)
 
+    async def wait_lost(self) -> None:
+        """Returns when a connection that stood is lost; UsageError once it is closed."""
+        await self._client.wait_disconnected()
+
+    async def close(self) -> None:
+        """Closes the client; questions under way still get their answers."""
+        await self._client.close(grace=self._timeout)
+
     async def _judge_connection(self, answer: Answer) -> None:
         self._timeouts = self._timeouts + 1 if answer is Answer.TIMEOUT else 0
         if self._timeouts == MAX_TIMEOUTS:
@@ -140,6 +148,35 @@ class Prober:
         if check.rpc is Rpc.SERVER_READY:
             return self._client.is_server_ready(self._timeout, self._headers)
         return self._client.is_server_live(self._timeout, self._headers)
+
+
+class Link:
+    """Asks through one prober after another; no question is lost when they change."""
+
+    def __init__(self, prober: Prober) -> None:
+        self._prober = prober
+
+    def ask(self, check: Check) -> Awaitable[Observation]:
+        """Asks one check once, through the prober of this moment."""
+        return self._prober.ask(check)
+
+    async def wait_lost(self) -> None:
+        """Returns when the connection is lost, or when another prober has come in its place."""
+        prober = self._prober
+        try:
+            await prober.wait_lost()
+        except grpc.aio.UsageError:  # it has been closed
+            if prober is self._prober:
+                raise
+
+    async def replace(self, prober: Prober) -> None:
+        """Asks through another from now on, and closes the one before when it has its answers."""
+        before, self._prober = self._prober, prober
+        await before.close()
+
+    async def close(self) -> None:
+        """Closes the prober of this moment."""
+        await self._prober.close()
 
 
 def classify(rpc: Rpc, code: grpc.StatusCode, text: str) -> Answer:

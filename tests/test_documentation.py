@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from sidecar.health.checks import SERVER_LIVE, Observation
 from sidecar.health.state import EFFECTS, CheckState, Effect, Probe, Status, Thresholds, step
 from sidecar.health.verdict import ENDPOINTS, Policy
-from sidecar.metrics import HealthCollector, PollCounter, register_process
+from sidecar.metrics import HealthCollector, Loading, PollCounter, register_process
 from sidecar.settings import Settings
 from tests.health.folding import initial
 
@@ -55,9 +55,10 @@ def test_every_setting_is_in_the_table_with_its_default_and_in_its_order():
 def test_every_metric_is_in_the_table_with_its_type_and_labels():
     registry = CollectorRegistry()
     counter = PollCounter(registry, lambda: 0)
-    collector = HealthCollector(initial, counter, Policy(max_age=1), {}, lambda: 0)
+    collector = HealthCollector(initial, counter, lambda: Policy(max_age=1), {}, lambda: 0)
     registry.register(collector)
-    register_process(registry, versions={}, certificates={"ca": 0}, loaded_at=0)
+    Loading(registry).succeeded(0, {"ca": 0})
+    register_process(registry, {})
     families = {family.name: family for family in registry.collect()}
     suffix = {"counter": "_total", "info": "_info"}
     expected = {

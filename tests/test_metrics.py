@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from sidecar.board import Board
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Rpc
 from sidecar.health.verdict import Policy, Verdict
-from sidecar.metrics import HealthCollector, PollCounter, register_process
+from sidecar.metrics import HealthCollector, Loading, PollCounter, register_process
 from tests.health.folding import CHECKS, A, B, initial, saw
 
 
@@ -27,7 +27,7 @@ class Page:
             HealthCollector(
                 lambda: self.board.health,
                 self.counter,
-                Policy(max_age=10),
+                lambda: Policy(max_age=10),
                 judges,
                 lambda: self.now,
             )
@@ -158,18 +158,33 @@ def test_no_series_outlives_its_model(page):
     ] == []
 
 
+def test_a_loading_shows_when_it_was_and_what_expires(page):
+    loading = Loading(page.registry)
+    successful = "inference_sidecar_config_last_reload_successful"
+    at = "inference_sidecar_config_last_reload_success_timestamp_seconds"
+    expiry = "inference_tls_certificate_expiry_timestamp_seconds"
+    loading.succeeded(789, {"ca": 123.0, "cert": 456.0})
+    assert (page.value(successful), page.value(at)) == (1, 789)
+    assert [page.value(expiry, file=file) for file in ("ca", "cert")] == [123, 456]
+    loading.failed()
+    assert (page.value(successful), page.value(at)) == (0, 789)
+    loading.succeeded(800, {"ca": 124.0})
+    assert (page.value(successful), page.value(at)) == (1, 800)
+    assert [page.value(expiry, file=file) for file in ("ca", "cert")] == [124, None]
+
+
+def test_what_belongs_to_a_check_that_is_no_longer_asked_is_forgotten(page):
+    for answer in ("ok", "not_ready"):
+        page.see(A, answer)
+        page.see(B, answer)
+    page.counter.keep([A])
+    assert list(page.counter.transitions) == [A]
+    assert list(page.counter.last_success) == [A]
+
+
 def test_what_is_known_of_the_process_is_shown(page):
-    register_process(
-        page.registry,
-        versions={"version": "1", "python": "3", "grpcio": "2"},
-        certificates={"ca": 123.0, "cert": 456.0},
-        loaded_at=789,
-    )
+    register_process(page.registry, {"version": "1", "python": "3", "grpcio": "2"})
     assert page.value("inference_sidecar_build_info", version="1", python="3", grpcio="2") == 1
-    assert page.value("inference_sidecar_config_last_reload_successful") == 1
-    assert page.value("inference_sidecar_config_last_reload_success_timestamp_seconds") == 789
-    name = "inference_tls_certificate_expiry_timestamp_seconds"
-    assert [page.value(name, file=file) for file in ("ca", "cert")] == [123, 456]
     assert page.value("process_start_time_seconds") > 0
     samples = [sample.name for family in page.registry.collect() for sample in family.samples]
     assert [name for name in samples if name.endswith("_created")] == []

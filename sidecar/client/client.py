@@ -195,9 +195,12 @@ class InferenceGRPCClient:
         """
         await self._connection.reconnect()
 
-    async def close(self) -> None:
-        """Closes the channel; calls under way are cancelled. A second close does nothing."""
-        await self._connection.close()
+    async def close(self, grace: float | None = None) -> None:
+        """Closes the channel; a second close does nothing.
+
+        Calls under way get so many seconds to end, and without them are cancelled.
+        """
+        await self._connection.close(grace)
 
     async def __aenter__(self) -> Self:
         return self

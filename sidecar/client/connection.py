@@ -127,16 +127,19 @@ class Connection:
                 if before is grpc.ChannelConnectivity.READY and lost:
                     return
 
-    async def reconnect(self) -> None:
-        """Lets go of the channel; the next call opens another. Calls under way are cancelled."""
+    async def reconnect(self, grace: float | None = None) -> None:
+        """Lets go of the channel; the next call opens another.
+
+        Calls under way get so many seconds to end, and without them are cancelled.
+        """
         channel, self._channel = self._channel, None
         if channel is not None and self._loop is asyncio.get_running_loop():
-            await channel.close()
+            await channel.close(grace)
 
-    async def close(self) -> None:
-        """Closes the channel; calls under way are cancelled. A second close does nothing."""
+    async def close(self, grace: float | None = None) -> None:
+        """Closes the channel; a second close does nothing. `grace` as of reconnect()."""
         self._closed = True
-        await self.reconnect()
+        await self.reconnect(grace)
 
     def _open(self) -> grpc.aio.Channel:
         """The channel of the running loop; a new loop gets a new one."""

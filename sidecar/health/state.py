@@ -146,6 +146,7 @@ class Health(NamedTuple):
 
     `checks` holds what each check means for readiness, `server-live`
     included; `live` is what the same ServerLive answers mean for liveness.
+    `has_started`: startup was passed by other checks than these, and stays passed.
     """
 
     started_at: float
@@ -155,6 +156,7 @@ class Health(NamedTuple):
     readiness: Thresholds
     progress_at: float
     draining: bool = False
+    has_started: bool = False
 
     @classmethod
     def initial(
@@ -199,6 +201,25 @@ class Health(NamedTuple):
             transitions += _transition(each, Probe.READINESS, before, after, seen)
         health = self._replace(live=live, checks=checks, progress_at=seen.at)
         return health, tuple(transitions)
+
+    def asking(
+        self,
+        checks: Iterable[Check],
+        now: float,
+        liveness: Thresholds,
+        readiness: Thresholds,
+        *,
+        has_started: bool,
+    ) -> "Health":
+        """The health with other checks or thresholds from now on; a check that stays is kept."""
+        known = self.checks
+        fresh = CheckState(since=now)
+        return self._replace(
+            checks=Ledger({check: known.get(check, fresh) for check in checks}),
+            liveness=liveness,
+            readiness=readiness,
+            has_started=has_started,
+        )
 
     def drain(self) -> "Health":
         """The health once this sidecar has been asked to stop."""

@@ -103,7 +103,7 @@ def startup(health: Health, now: float, policy: Policy, exclude: Collection[str]
     """Whether the server has been ready once: every check that counts has been serving before."""
 
     def passes(state: CheckState) -> bool:
-        return state.first_serving_at is not None
+        return health.has_started or state.first_serving_at is not None
 
     def tell() -> Iterator[Finding]:
         for check, state in health.checks.items():

@@ -198,6 +198,12 @@ class Settings(BaseSettings):
         return any(value is not None for value in files)
 
     @property
+    def files(self) -> dict[str, Path]:
+        """The files whose content counts, by the names of their settings."""
+        names = ("tls_ca_file", "tls_cert_file", "tls_key_file", "bearer_token_file")
+        return {name: path for name in names if (path := getattr(self, name)) is not None}
+
+    @property
     def checks(self) -> tuple[Check, ...]:
         """What is asked, the server first."""
         return (SERVER_LIVE, SERVER_READY, *(model.check for model in self.models))

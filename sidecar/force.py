@@ -1,0 +1,155 @@
+"""The settings in force, what follows from them, and how others take their place."""
+
+import asyncio
+import logging
+import os
+import random
+import stat
+import time
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
+
+from prometheus_client.registry import CollectorRegistry
+
+from sidecar import __version__, certificates, logs, metrics, prober
+from sidecar.board import Board
+from sidecar.client import InferenceGRPCClient
+from sidecar.health import verdict
+from sidecar.health.checks import SERVER_LIVE, Answer
+from sidecar.health.state import Health
+from sidecar.poller import Poller, Schedule
+from sidecar.settings import BadSettings, Settings
+
+logger = logging.getLogger(__name__)
+
+# What new settings cannot change, because the kubelet knows the old ones.
+FIXED = ("http_host", "http_port")
+
+
+class Force:
+    """The settings in force and what follows from them; how others take their place."""
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+        self.clock = time.monotonic
+        self.settings = settings
+        self.policy = settings.policy
+        self.counter = metrics.PollCounter(registry, time.time)
+        self.loading = metrics.Loading(registry)
+        health = Health.initial(
+            settings.checks, self.clock(), settings.liveness, settings.readiness
+        )
+        self.board = Board(health, [self.counter, logs.log_transitions])
+        self.link = prober.Link(_prober(settings, self.clock))
+        self.poller = Poller(
+            self.board,
+            _schedule(settings),
+            ask=self.link.ask,
+            wait_lost=self.link.wait_lost,
+            clock=self.clock,
+            sleep=asyncio.sleep,
+            uniform=random.uniform,
+        )
+        self._loaded()
+
+    def judges(self) -> dict[str, verdict.Judge]:
+        """For each endpoint what its rule says at the moment of the call."""
+
+        def judge(rule: verdict.Rule, exclude: Collection[str] = ()) -> verdict.Verdict:
+            return rule(self.board.health, self.clock(), self.policy, exclude)
+
+        return {endpoint: partial(judge, rule) for endpoint, rule in verdict.ENDPOINTS.items()}
+
+    async def apply(self, settings: Settings) -> None:
+        """Puts settings in force, or raises BadSettings and leaves everything as it was.
+
+        They come with a connection of their own, which has to be as good as
+        the one in use: ServerLive is answered over it, unless it is not over
+        the other one either.
+        """
+        kept = {name: getattr(self.settings, name) for name in FIXED}
+        for name, value in kept.items():
+            if getattr(settings, name) != value:
+                logger.warning("%s stays %r until the next start", name, value)
+        settings = settings.model_copy(update=kept)
+        candidate = _prober(settings, self.clock)
+        answer = (await candidate.ask(SERVER_LIVE)).answer
+        health = self.board.health
+        if answer is not Answer.OK and health.live.answer is Answer.OK:
+            await candidate.close()
+            text = (
+                f"ServerLive is answered with {answer} over a new connection, with ok over the old"
+            )
+            raise BadSettings([text])
+        now = self.clock()
+        has_started = verdict.startup(health, now, self.policy).passing
+        self.settings, self.policy = settings, settings.policy
+        self.board.replace(
+            health.asking(
+                settings.checks,
+                now,
+                settings.liveness,
+                settings.readiness,
+                has_started=has_started,
+            )
+        )
+        self.counter.keep(self.board.health.checks)
+        self.poller.schedule = _schedule(settings)
+        logs.configure(settings.log_level, settings.log_format)
+        self._loaded()
+        logger.info("the settings are loaded anew", extra={"fields": summary(settings)})
+        await self.link.replace(candidate)
+
+    def _loaded(self) -> None:
+        settings = self.settings
+        files = {"ca": settings.tls_ca_file, "cert": settings.tls_cert_file}
+        expiry = {n: certificates.earliest_expiry(p) for n, p in files.items() if p is not None}
+        self.loading.succeeded(time.time(), expiry)
+        for name in ("tls_key_file", "bearer_token_file"):
+            path = settings.files.get(name)
+            if path is not None and path.stat().st_mode & stat.S_IROTH:
+                logger.warning("%s: everybody on this machine may read %s", name, path)
+
+
+def _prober(settings: Settings, clock: Callable[[], float]) -> prober.Prober:
+    return prober.Prober(
+        _client(settings),
+        timeout=settings.timeout_seconds,
+        headers=settings.metadata,
+        clock=clock,
+    )
+
+
+def _schedule(settings: Settings) -> Schedule:
+    return Schedule(
+        period=settings.period_seconds,
+        recovery_period=settings.recovery_period,
+        jitter=settings.jitter,
+        concurrency=settings.concurrency,
+    )
+
+
+def _client(settings: Settings) -> InferenceGRPCClient:
+    return InferenceGRPCClient(
+        settings.server_url,
+        use_ssl=settings.tls,
+        root_certificates=_path(settings.tls_ca_file),
+        private_key=_path(settings.tls_key_file),
+        certificate_chain=_path(settings.tls_cert_file),
+        channel_args=prober.channel_args(
+            timeout=settings.timeout_seconds,
+            recovery_period=settings.recovery_period,
+            server_name=settings.tls_server_name,
+            user_agent=f"inference-health-sidecar/{__version__}",
+        ),
+        grpc_service=settings.grpc_service,
+    )
+
+
+def _path(path: os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
+def summary(settings: Settings) -> dict[str, Any]:
+    """What a log line tells of settings."""
+    return {"server_url": settings.server_url, "models": len(settings.models)}
