@@ -1,7 +1,8 @@
 """The toy server as a process of its own, told by lines on standard input what to answer.
 
 Each line is a JSON object: `live`, `ready` and `models` replace the server's
-answers. A reply is true, false, `silence`, the name of a gRPC status, or an
+answers, and `tokens` are the bearer tokens that it takes (any if there are none).
+A reply is true, false, `silence`, the name of a gRPC status, or an
 object: `{"status", "details"}`, `{"hex"}` for bytes, `{"after", "reply"}` for late.
 """
 
@@ -10,6 +11,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,9 +43,35 @@ def _credentials(made: dict[str, Any]) -> grpc.ServerCredentials | None:
     )
 
 
+class GuardedServer(ToyServer):
+    """A toy server that asks for a bearer token when it has any."""
+
+    tokens: Collection[str] = ()
+
+    def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+        """Those of the toy server, each behind the question for the token."""
+        return {name: self._guarded(handler) for name, handler in super().handlers().items()}
+
+    def _guarded(
+        self, handler: "grpc.RpcMethodHandler[Any, Any]"
+    ) -> "grpc.RpcMethodHandler[Any, Any]":
+        answering: Any = handler.unary_unary
+
+        async def handle(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
+            given = dict(context.invocation_metadata() or ()).get("authorization")
+            if self.tokens and given not in [f"Bearer {token}" for token in self.tokens]:
+                await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such token")
+            answer: bytes = await answering(request, context)
+            return answer
+
+        return grpc.unary_unary_rpc_method_handler(
+            handle, request_deserializer=handler.request_deserializer
+        )
+
+
 async def serve(port: int, made: dict[str, Any]) -> None:
     """Serves until standard input ends."""
-    server = ToyServer(service=made.get("service", SERVICE))
+    server = GuardedServer(service=made.get("service", SERVICE))
     await server.start(port, _credentials(made), list(made.get("options", {}).items()))
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
@@ -51,6 +79,7 @@ async def serve(port: int, made: dict[str, Any]) -> None:
         server.live = to_reply(told.get("live", True))
         server.ready = to_reply(told["ready"]) if "ready" in told else None
         server.models = {name: to_reply(value) for name, value in told.get("models", {}).items()}
+        server.tokens = told.get("tokens", ())
         sys.stdout.write("told\n")
         sys.stdout.flush()
     await server.stop()

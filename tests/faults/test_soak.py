@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import signal
 import time
 from pathlib import Path
 from statistics import fmean
@@ -45,7 +46,20 @@ def total(page: dict[str, float], name: str) -> float:
     return sum(value for key, value in page.items() if key.partition("{")[0] == name)
 
 
-def test_nothing_grows_and_everything_adds_up(tmp_path, record_property):
+def level(samples: list[dict[str, float]]) -> None:
+    """Fails when the second half's mean is above the first one's."""
+    half = len(samples) // 2
+    growth = {
+        name: fmean(s[name] for s in samples[half:]) - fmean(s[name] for s in samples[:half])
+        for name in ("memory", "descriptors", "threads")
+    }
+    # Half a MiB, and one of what comes and goes with connections.
+    assert growth["memory"] < 512, samples
+    assert growth["descriptors"] < 2, samples
+    assert growth["threads"] < 2, samples
+
+
+def test_nothing_grows_and_everything_adds_up(tmp_path):
     chance = random.Random(1)  # the same faults in each run
     with (
         ToyProcess(models=WELL) as toy,
@@ -91,17 +105,7 @@ def test_nothing_grows_and_everything_adds_up(tmp_path, record_property):
         sidecar.wait_for("/readyz", 200)
         page = series(sidecar)
 
-    settled = [sample for sample in samples if sample["polls"] > POLLS / 10]
-    half = len(settled) // 2
-    growth = {
-        name: fmean(s[name] for s in settled[half:]) - fmean(s[name] for s in settled[:half])
-        for name in ("memory", "descriptors", "threads")
-    }
-    record_property("growth", growth)
-    # Between the halves' means: half a MiB, and one of what comes and goes with connections.
-    assert growth["memory"] < 512, samples
-    assert growth["descriptors"] < 2, samples
-    assert growth["threads"] < 2, samples
+    level([sample for sample in samples if sample["polls"] > POLLS / 10])
     for rpc in ("ServerLive", "ServerReady", "ModelReady"):
         polls = page[f'inference_polls_total{{rpc="{rpc}"}}']
         assert polls == page[f'inference_poll_duration_seconds_count{{rpc="{rpc}"}}']
@@ -111,3 +115,31 @@ def test_nothing_grows_and_everything_adds_up(tmp_path, record_property):
             if key.startswith("inference_poll_failures_total{") and f'rpc="{rpc}"' in key
         )
         assert 0 < failures < polls
+
+
+def test_a_thousand_reloads_leave_nothing_behind_and_no_poll_fails(tmp_path):
+    config = tmp_path / "sidecar.yaml"
+    config.write_text("models: [m0]")
+    with (
+        ToyProcess(models=WELL) as toy,
+        running_sidecar(
+            tmp_path / "log",
+            f"--server-url={toy.url}",
+            f"--config={config}",
+            "--recovery-period-seconds=0.01",
+        ) as sidecar,
+    ):
+        sidecar.wait_for("/readyz", 200)
+        samples = []
+        for number in range(1000):
+            model = f"m{1 + number % 40}"
+            config.write_text(f"models: [m0, {model}]")
+            sidecar.signal(signal.SIGHUP)
+            sidecar.wait_for(f"/readyz/model:{model}", 200)
+            if number >= 200 and number % 20 == 0:
+                samples.append(resources(sidecar.process.pid))
+        page = series(sidecar)
+    level(samples)
+    assert total(page, "inference_poll_failures_total") == 0
+    assert total(page, "inference_model_ready") == 2
+    assert sidecar.log.count("the settings are loaded anew") >= 1000

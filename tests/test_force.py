@@ -1,0 +1,32 @@
+"""Settings that take the place of others, in this process."""
+
+from prometheus_client.registry import CollectorRegistry
+
+from sidecar.demo import ToyServer
+from sidecar.force import Force
+from sidecar.health.checks import SERVER_LIVE
+from sidecar.settings import load
+
+
+def loaded(server: ToyServer, **settings: str):
+    return load({"server_url": f"127.0.0.1:{server.port}", **settings})
+
+
+async def test_what_cannot_change_while_it_runs_is_named_and_the_rest_is_taken(caplog):
+    async with ToyServer({"a": True, "b": True}) as server:
+        force = Force(loaded(server, models="a"), CollectorRegistry())
+        await force.apply(loaded(server, models="b", http_port="1", drain_seconds="7"))
+        assert [check.model for check in force.board.health.checks] == ["", "", "b"]
+        assert (force.settings.http_port, force.settings.drain_seconds) == (9808, 7)
+        assert "http_port stays 9808 until the next start" in caplog.text
+        await force.link.close()
+
+
+async def test_without_an_answer_over_the_old_connection_any_new_one_will_do():
+    async with ToyServer({"a": True}) as server:
+        force = Force(loaded(server, models="a", grpc_service="not.There"), CollectorRegistry())
+        force.board.record(await force.link.ask(SERVER_LIVE))
+        assert force.board.health.live.answer == "unimplemented"
+        await force.apply(loaded(server, models="a", grpc_service="not.There.Either"))
+        assert force.settings.grpc_service == "not.There.Either"
+        await force.link.close()

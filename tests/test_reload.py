@@ -1,0 +1,207 @@
+"""New settings and replaced files under a running sidecar, over real gRPC and HTTP."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.support import Sidecar, running_sidecar, wait_until
+from tests.toy import ToyProcess
+
+BOTH = {"a": True, "b": True}
+SUCCESSFUL = "inference_sidecar_config_last_reload_successful"
+
+
+class Volume:
+    """A folder as Kubernetes mounts a ConfigMap or Secret: all files change in one swap."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._versions = 0
+        folder.mkdir()
+
+    def put(self, **files: str | bytes) -> None:
+        """Makes these its files, in one moment."""
+        self._versions += 1
+        version = self.folder / f"..{self._versions}"
+        version.mkdir()
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            (version / name).write_bytes(data)
+            link = self.folder / name
+            if not link.is_symlink():
+                link.symlink_to(Path("..data", name))
+        swap = self.folder / "..data_tmp"
+        swap.symlink_to(version.name)
+        swap.rename(self.folder / "..data")
+
+
+@pytest.fixture
+def toy() -> Iterator[ToyProcess]:
+    with ToyProcess(models=BOTH) as toy:
+        yield toy
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Volume:
+    return Volume(tmp_path / "volume")
+
+
+def names(sidecar: Sidecar) -> list[str]:
+    """The models that readiness rests on."""
+    lines = sidecar.get("/readyz?verbose").text.splitlines()
+    return [line.split("model:")[1].split()[0] for line in lines if "model:" in line]
+
+
+def failed_polls(sidecar: Sidecar) -> float:
+    """How many polls failed so far, whatever the reason."""
+    lines = sidecar.get("/metrics").text.splitlines()
+    failures = [line for line in lines if line.startswith("inference_poll_failures_total{")]
+    assert failures
+    return sum(float(line.rpartition(" ")[2]) for line in failures)
+
+
+def configured(toy: ToyProcess, volume: Volume, log: Path, *flags: str):
+    """A sidecar that reads its settings from the volume."""
+    config = f"--config={volume.folder / 'sidecar.yaml'}"
+    return running_sidecar(log, f"--server-url={toy.url}", config, *flags)
+
+
+def test_models_come_and_go_and_who_stays_keeps_its_history(toy, volume, tmp_path):
+    volume.put(**{"sidecar.yaml": "models: [a, b]"})
+    with configured(toy, volume, tmp_path / "log") as sidecar:
+        sidecar.wait_for("/readyz", 200)
+        toy.tell(models={"a": False, "b": True, "c": True})
+        sidecar.wait_for_line("[-]model:a failed: not_ready")
+        moved = 'inference_status_transitions_total{model="a",rpc="ModelReady",version=""}'
+        assert sidecar.metric(moved) == 2
+
+        volume.put(**{"sidecar.yaml": "models: [a, {name: c, required: false}]"})
+        sidecar.wait_for_line("[+]model:c ok")
+        assert names(sidecar) == ["a", "c"]
+        assert sidecar.metric(moved) == 2
+        assert 'model="b"' not in sidecar.get("/metrics").text
+        assert sidecar.metric('inference_model_ready{model="c",version=""}') == 1
+        assert sidecar.get("/readyz/model:b").status == 404
+        # That the new model has never been ready takes nothing back.
+        assert sidecar.get("/startupz").status == 200
+        assert sidecar.metric(SUCCESSFUL) == 1
+
+        toy.tell(ready=True, models={"a": True, "c": False})
+        sidecar.wait_for_line("[-]model:c failed: not_ready")
+        sidecar.wait_for("/readyz", 200)
+
+
+def test_a_bad_file_changes_nothing_and_says_all_that_is_wrong_once(toy, volume, tmp_path):
+    volume.put(**{"sidecar.yaml": "models: [a]"})
+    with configured(toy, volume, tmp_path / "log") as sidecar:
+        sidecar.wait_for("/readyz", 200)
+        volume.put(**{"sidecar.yaml": "models: [a, b]\njitter: 7\nperoid_seconds: 3\n"})
+        wait_until(lambda: sidecar.metric(SUCCESSFUL) == 0)
+        polls = sidecar.metric('inference_polls_total{rpc="ServerLive"}')
+        wait_until(lambda: sidecar.metric('inference_polls_total{rpc="ServerLive"}') > polls + 3)
+        told = [record["msg"] for record in sidecar.records("the settings stay as they were")]
+        assert len(told) == 2
+        assert "jitter: given 7" in told[0]
+        assert "peroid_seconds: there is no such setting; did you mean period_seconds?" in told[1]
+        assert names(sidecar) == ["a"]
+
+        volume.put(**{"sidecar.yaml": "models: [b]"})
+        sidecar.wait_for_line("[+]model:b ok")
+        assert sidecar.metric(SUCCESSFUL) == 1
+        assert names(sidecar) == ["b"]
+
+
+def test_sighup_loads_at_once(toy, volume, tmp_path):
+    volume.put(**{"sidecar.yaml": "models: [a]"})
+    flags = ("--period-seconds=3600", "--timeout-seconds=0.4")
+    with configured(toy, volume, tmp_path / "log", *flags) as sidecar:
+        sidecar.wait_for("/readyz", 200)
+        volume.put(**{"sidecar.yaml": "models: [a, b]"})
+        sidecar.signal(signal.SIGHUP)
+        sidecar.wait_for_line("[+]model:b ok")
+        assert sidecar.records("the settings are loaded anew")[0]["models"] == 2
+
+
+def test_a_connection_that_is_worse_than_the_old_one_is_not_taken(toy, volume, tmp_path):
+    volume.put(**{"sidecar.yaml": "models: [a]\ntimeout_seconds: 0.4"})
+    with configured(toy, volume, tmp_path / "log") as sidecar:
+        sidecar.wait_for("/readyz", 200)
+        volume.put(**{"sidecar.yaml": "models: [a, b]\ngrpc_service: no.such.Service"})
+        wait_until(lambda: sidecar.metric(SUCCESSFUL) == 0)
+        (record,) = sidecar.records("the settings stay as they were")
+        assert "ServerLive is answered with unimplemented over a new connection" in record["msg"]
+        assert sidecar.get("/readyz").status == 200
+        assert names(sidecar) == ["a"]
+        assert failed_polls(sidecar) == 0
+
+
+def test_a_token_that_is_replaced_is_sent_without_one_poll_that_fails(toy, volume, tmp_path):
+    volume.put(token="old")
+    toy.tell(models=BOTH, tokens=["old", "new"])
+    flags = (f"--bearer-token-file={volume.folder / 'token'}", "--models=a")
+    with running_sidecar(tmp_path / "log", f"--server-url={toy.url}", *flags) as sidecar:
+        sidecar.wait_for("/readyz", 200)
+        volume.put(token="new")
+        sidecar.wait_for("/readyz", 200)
+        wait_until(lambda: sidecar.records("the settings are loaded anew"))
+        toy.tell(models=BOTH, tokens=["new"])
+        polls = sidecar.metric('inference_polls_total{rpc="ServerLive"}')
+        wait_until(lambda: sidecar.metric('inference_polls_total{rpc="ServerLive"}') > polls + 3)
+        assert sidecar.get("/readyz").status == 200
+        assert failed_polls(sidecar) == 0
+        assert "old" not in sidecar.log
+        assert "Bearer" not in sidecar.log
+
+
+def pair(leaf: trustme.LeafCert) -> dict[str, bytes]:
+    """A certificate and its key."""
+    return {"cert": leaf.cert_chain_pems[0].bytes(), "key": leaf.private_key_pem.bytes()}
+
+
+def test_certificates_are_replaced_while_the_server_lives_and_half_of_a_pair_is_not_taken(
+    volume, tmp_path
+):
+    authority = trustme.CA()
+    ca = authority.cert_pem.bytes()
+    first, second = (authority.issue_cert("127.0.0.1") for _ in range(2))
+    for name, data in pair(first).items():
+        (tmp_path / name).write_bytes(data)
+    volume.put(ca=ca, **pair(first))
+    made = {name: str(tmp_path / name) for name in ("cert", "key")}
+    expiry = 'inference_tls_certificate_expiry_timestamp_seconds{file="cert"}'
+    files = [f"--tls-{name}-file={volume.folder / name}" for name in ("ca", "cert", "key")]
+    with (
+        ToyProcess(made, models=BOTH) as toy,
+        running_sidecar(tmp_path / "log", f"--server-url={toy.url}", "--models=a", *files) as w,
+    ):
+        w.wait_for("/readyz", 200)
+        before = w.metric(expiry)
+        volume.put(ca=ca, cert=pair(second)["cert"], key=pair(first)["key"])
+        wait_until(lambda: w.metric(SUCCESSFUL) == 0)
+        (record,) = w.records("the settings stay as they were")
+        assert "no pair with tls_cert_file" in record["msg"]
+
+        other = trustme.CA()
+        volume.put(ca=other.cert_pem.bytes(), **pair(other.issue_cert("127.0.0.1")))
+        wait_until(lambda: w.records("ServerLive is answered with tls over a new connection"))
+
+        volume.put(ca=ca, **pair(authority.issue_cert("127.0.0.1")))
+        wait_until(lambda: w.metric(SUCCESSFUL) == 1)
+        assert w.metric(expiry) == before
+        assert w.get("/readyz").status == 200
+        assert failed_polls(w) == 0
+
+
+def test_a_key_that_everybody_may_read_is_warned_of(toy, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("secret")
+    token.chmod(0o644)
+    flags = (f"--bearer-token-file={token}", "--models=a")
+    with running_sidecar(tmp_path / "log", f"--server-url={toy.url}", *flags) as sidecar:
+        assert sidecar.records("bearer_token_file: everybody on this machine may read")
+    token.chmod(0o600)
+    with running_sidecar(tmp_path / "log", f"--server-url={toy.url}", *flags) as sidecar:
+        assert not sidecar.records("everybody on this machine")
