@@ -146,6 +146,16 @@ class Sidecar:
             float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{series} ")
         )
 
+    def failed_polls(self, *, but_for: str = "") -> float:
+        """How many polls failed so far, whatever the reason but this one."""
+        lines = self.get("/metrics").text.splitlines()
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in lines
+            if line.startswith("inference_poll_failures_total{")
+            and f'reason="{but_for}"' not in line
+        )
+
     def signal(self, signum: signal.Signals = signal.SIGTERM) -> None:
         """Sends it a signal."""
         self.process.send_signal(signum)

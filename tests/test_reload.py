@@ -9,33 +9,10 @@ import trustme
 
 from tests.support import Sidecar, running_sidecar, wait_until
 from tests.toy import ToyProcess
+from tests.volume import Volume, pair
 
 BOTH = {"a": True, "b": True}
 SUCCESSFUL = "inference_sidecar_config_last_reload_successful"
-
-
-class Volume:
-    """A folder as Kubernetes mounts a ConfigMap or Secret: all files change in one swap."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._versions = 0
-        folder.mkdir()
-
-    def put(self, **files: str | bytes) -> None:
-        """Makes these its files, in one moment."""
-        self._versions += 1
-        version = self.folder / f"..{self._versions}"
-        version.mkdir()
-        for name, content in files.items():
-            data = content.encode() if isinstance(content, str) else content
-            (version / name).write_bytes(data)
-            link = self.folder / name
-            if not link.is_symlink():
-                link.symlink_to(Path("..data", name))
-        swap = self.folder / "..data_tmp"
-        swap.symlink_to(version.name)
-        swap.rename(self.folder / "..data")
 
 
 @pytest.fixture
@@ -53,14 +30,6 @@ def names(sidecar: Sidecar) -> list[str]:
     """The models that readiness rests on."""
     lines = sidecar.get("/readyz?verbose").text.splitlines()
     return [line.split("model:")[1].split()[0] for line in lines if "model:" in line]
-
-
-def failed_polls(sidecar: Sidecar) -> float:
-    """How many polls failed so far, whatever the reason."""
-    lines = sidecar.get("/metrics").text.splitlines()
-    failures = [line for line in lines if line.startswith("inference_poll_failures_total{")]
-    assert failures
-    return sum(float(line.rpartition(" ")[2]) for line in failures)
 
 
 def configured(toy: ToyProcess, volume: Volume, log: Path, *flags: str):
@@ -135,7 +104,7 @@ def test_a_connection_that_is_worse_than_the_old_one_is_not_taken(toy, volume, t
         assert "ServerLive is answered with unimplemented over a new connection" in record["msg"]
         assert sidecar.get("/readyz").status == 200
         assert names(sidecar) == ["a"]
-        assert failed_polls(sidecar) == 0
+        assert sidecar.failed_polls() == 0
 
 
 def test_a_token_that_is_replaced_is_sent_without_one_poll_that_fails(toy, volume, tmp_path):
@@ -151,14 +120,9 @@ def test_a_token_that_is_replaced_is_sent_without_one_poll_that_fails(toy, volum
         polls = sidecar.metric('inference_polls_total{rpc="ServerLive"}')
         wait_until(lambda: sidecar.metric('inference_polls_total{rpc="ServerLive"}') > polls + 3)
         assert sidecar.get("/readyz").status == 200
-        assert failed_polls(sidecar) == 0
+        assert sidecar.failed_polls() == 0
         assert "old" not in sidecar.log
         assert "Bearer" not in sidecar.log
-
-
-def pair(leaf: trustme.LeafCert) -> dict[str, bytes]:
-    """A certificate and its key."""
-    return {"cert": leaf.cert_chain_pems[0].bytes(), "key": leaf.private_key_pem.bytes()}
 
 
 def test_certificates_are_replaced_while_the_server_lives_and_half_of_a_pair_is_not_taken(
@@ -192,7 +156,7 @@ def test_certificates_are_replaced_while_the_server_lives_and_half_of_a_pair_is_
         wait_until(lambda: w.metric(SUCCESSFUL) == 1)
         assert w.metric(expiry) == before
         assert w.get("/readyz").status == 200
-        assert failed_polls(w) == 0
+        assert w.failed_polls() == 0
 
 
 def test_a_key_that_everybody_may_read_is_warned_of(toy, tmp_path):
