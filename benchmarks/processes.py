@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -138,13 +137,10 @@ async def seen(port: int, path: str, status: int | None, *, pause: float = 0.001
         await asyncio.sleep(pause)
 
 
-def memory(pid: int) -> tuple[float, float]:
-    """Resident and proportional set size (RSS, PSS) of a process in MiB."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    rss, pss = (
-        int(re.findall(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)[0]) for name in ("Rss", "Pss")
-    )
-    return rss / 1024, pss / 1024
+def memory(pid: int) -> float:
+    """Resident set size of a process in MiB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
 
 
 def cpu(pid: int) -> float:

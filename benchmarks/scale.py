@@ -141,7 +141,7 @@ def resident(url: str, models: int) -> float:
         running_sidecar(Path(folder, "log"), *flags) as sidecar,
     ):
         wait_until(lambda: sidecar.get("/readyz").status == 200, within=60)
-        return memory(sidecar.process.pid)[0]
+        return memory(sidecar.process.pid)
 
 
 def growth(url: str) -> tuple[float, float]:
