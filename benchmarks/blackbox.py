@@ -71,8 +71,9 @@ def compare(server: ToyProcess | Triton, name: str, exporter: Endpoint, folder: 
     def row(state: str) -> None:
         says = [exporter_says(exporter, module, url) for module in MODULES]
         seen = sidecar.get("/readyz?verbose").text.splitlines()
-        failing = ", ".join(line for line in seen if line.startswith("[-]")) or "passes"
-        print(f"| {name}, {state} | {' | '.join(says)} | {failing} |", flush=True)
+        failing = next(line for line in seen if line.startswith("[-]"))
+        check, _, word = failing.removeprefix("[-]").partition(" failed: ")
+        print(f"| {name}, {state} | {' | '.join(says)} | `{check}`: `{word}` |", flush=True)
 
     with running_sidecar(folder / f"{name}.log", *flags) as sidecar:
         sidecar.wait_for_line(f"[-]model:{MODEL} failed: {MISSING[name]}")

@@ -211,10 +211,12 @@ async def port_open(port: int) -> float:
 
 async def main(kills: int, freezes: int, outages: Sequence[tuple[float, int]]) -> None:
     """Prints the figures as they come."""
-    print(table(await kill(kills), percentile=True), flush=True)
+    if kills:
+        print(table(await kill(kills), percentile=True), flush=True)
     with ExitStack() as stack:
         fleet = Fleet(stack)
-        print(table(await freeze(fleet, freezes)), flush=True)
+        if freezes:
+            print(table(await freeze(fleet, freezes)), flush=True)
         for seconds, times in outages:
             print(table(await keep_away(fleet, seconds, times), percentile=True), flush=True)
 
