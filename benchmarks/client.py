@@ -7,18 +7,11 @@ to the bare channel, and ours to the better of the other two.
     python -m benchmarks.client [RUNS]
 """
 
-import json
-import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
-from benchmarks.figures import table
-from benchmarks.processes import echo_server, process
-from tests.interop.environments import KSERVE, TRITONCLIENT
-
-CONTENDERS = str(Path(__file__).with_name("contenders.py"))
+from benchmarks.figures import divide, table
+from benchmarks.processes import Contender, contender, echo_server, interpreter, process
 
 # The same client, when the array is copied before, as KServe's and Triton's do it.
 COPYING, COPIED = "ours, copying", "set_data_from_numpy"
@@ -42,30 +35,6 @@ IMPORTS = {
     "kserve": "from kserve import InferenceGRPCClient",
     "tritonclient": "import tritonclient.grpc.aio",
 }
-
-
-def interpreter(name: str) -> str:
-    """The Python that has the contender."""
-    environments = {"kserve": KSERVE, "tritonclient": TRITONCLIENT}
-    return environments[name].program("python") if name in environments else sys.executable
-
-
-class Contender:
-    """One of them as a process that does what it is told, once a call."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-
-    def do(self, **task: object) -> tuple[float, float]:
-        """Seconds a call took, by the wall and of CPU."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(task) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        assert line, "a contender has ended"
-        wall, cpu = json.loads(line)
-        return wall, cpu
 
 
 def compare(
@@ -98,11 +67,6 @@ def ratios(
     return rows
 
 
-def divide(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """Run by run."""
-    return [a / b for a, b in zip(ours, theirs, strict=True)]
-
-
 def imported(name: str) -> tuple[float, float]:
     """Seconds and MiB that the import takes in a new process."""
     code = (
@@ -123,8 +87,7 @@ def main(runs: int) -> None:
     with ExitStack() as stack:
         url = stack.enter_context(echo_server())
         contenders = {
-            name: Contender(stack.enter_context(process(interpreter(name), CONTENDERS, name, url)))
-            for name in (*IMPORTS, COPYING)
+            name: stack.enter_context(contender(name, url)) for name in (*IMPORTS, COPYING)
         }
         health: dict[str, list[float]] = {}
         for label, task in READY.items():

@@ -53,6 +53,7 @@ class Work:
 
     def __init__(self, name: str, url: str) -> None:
         self._client: Any = Bare(url) if name == "bare" else CLIENTS[name](url)
+        self._plain: Any = None
         self._url = url
         self._arrays: dict[tuple[str, int], Any] = {}
         self._replies: dict[tuple[str, int], bytes] = {}
@@ -66,6 +67,17 @@ class Work:
                 await self._client.ready(MODEL)
 
         await asyncio.gather(*(ask() for _ in range(in_flight)))
+
+    async def plain_round(self, calls: int, models: list[str]) -> None:
+        """The plain poller's round, with KServe's client."""
+        from kserve import InferenceGRPCClient  # type: ignore[import-not-found]
+
+        from benchmarks import plain_poller
+
+        if self._plain is None:
+            self._plain = InferenceGRPCClient(self._url)
+        for _ in range(calls):
+            assert await plain_poller.all_ready(self._plain, models)
 
     async def infer(self, calls: int, datatype: str, elements: int) -> None:
         """From an array to an array, one after the other."""

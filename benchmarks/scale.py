@@ -1,7 +1,8 @@
 """What does a poll cost, how long is a round of 1,000 models, and what is the memory of each?
 
 A round of the sidecar's own poller, prober, board, counters and logs, in turn
-with the same questions by a bare channel at the same concurrency.
+with the same questions by a bare channel at the same concurrency, and with
+the round of the plain poller, which asks one question after the other.
 
     python -m benchmarks.scale [RUNS]
 """
@@ -11,15 +12,16 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import grpc.aio
 from prometheus_client.registry import CollectorRegistry
 
-from benchmarks.figures import table
-from benchmarks.processes import echo_server, memory
+from benchmarks.figures import divide, table
+from benchmarks.processes import Contender, contender, echo_server, memory
 from sidecar import logs, metrics, prober
 from sidecar.board import Board
 from sidecar.client import InferenceGRPCClient
@@ -30,7 +32,10 @@ from sidecar.poller import Poller, Schedule
 from tests.support import running_sidecar, wait_until
 
 MODELS, CONCURRENCY, TIMEOUT = 1000, 8, 2.0
-FEW, MANY = 10, 10_000
+FEW, MORE, MANY = 10, 1000, 10_000
+
+# A run is so many rounds of each, because a single one is too short to be believed.
+ROUNDS = 10
 
 CHECKS = (
     SERVER_LIVE,
@@ -85,22 +90,41 @@ async def timed(work: Callable[[], Awaitable[None]]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-async def rounds(url: str, runs: int) -> dict[str, list[float]]:
-    """The figures of so many rounds of each, in turn."""
+async def rounds(url: str, plain: Contender, runs: int) -> dict[str, list[float]]:
+    """The figures of so many runs of each, in turn."""
+    models = [check.model for check in CHECKS if check.model]
+    ours: list[tuple[float, float]] = []
+    bare: list[tuple[float, float]] = []
+    theirs: list[tuple[float, float]] = []
     async with (
         InferenceGRPCClient(url, channel_args=ARGS) as client,
         grpc.aio.insecure_channel(url, ARGS) as channel,
     ):
-        ours, bare = round_of_ours(client), round_of_the_bare_channel(channel)
-        await ours()
-        await bare()
-        pairs = [(await timed(ours), await timed(bare)) for _ in range(runs)]
+        our_round, bare_round = round_of_ours(client), round_of_the_bare_channel(channel)
+        for _ in range(1 + runs):
+            pairs = [(await timed(our_round), await timed(bare_round)) for _ in range(ROUNDS)]
+            ours.append(mean(our for our, _ in pairs))
+            bare.append(mean(bare for _, bare in pairs))
+            theirs.append(plain.do(work="plain_round", calls=2, models=models))
+    # The first run only warmed up.
+    our_wall, our_cpu = zip(*ours[1:], strict=True)
+    bare_wall, bare_cpu = zip(*bare[1:], strict=True)
+    their_wall, their_cpu = zip(*theirs[1:], strict=True)
     return {
-        "a round of 1,000 models, s": [our[0] for our, _ in pairs],
-        "a round of 1,000 models, wall: to the bare channel": [o[0] / b[0] for o, b in pairs],
-        "CPU a poll, us": [our[1] / len(CHECKS) * 1e6 for our, _ in pairs],
-        "CPU a poll: to the bare channel": [our[1] / bare[1] for our, bare in pairs],
+        "a round of 1,000 models, s": list(our_wall),
+        "a round of 1,000 models, plain poller, s": list(their_wall),
+        "a round of 1,000 models: to the bare channel": divide(our_wall, bare_wall),
+        "a round of 1,000 models, plain poller: to the bare channel": divide(their_wall, bare_wall),
+        "CPU a poll, us": [seconds / len(CHECKS) * 1e6 for seconds in our_cpu],
+        "CPU a poll: to the bare channel": divide(our_cpu, bare_cpu),
+        "CPU a poll, plain poller: to the bare channel": divide(their_cpu, bare_cpu),
     }
+
+
+def mean(pairs: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """Of each column."""
+    first, second = zip(*pairs, strict=True)
+    return fmean(first), fmean(second)
 
 
 def resident(url: str, models: int) -> float:
@@ -117,19 +141,24 @@ def resident(url: str, models: int) -> float:
         running_sidecar(Path(folder, "log"), *flags) as sidecar,
     ):
         wait_until(lambda: sidecar.get("/readyz").status == 200, within=60)
-        return memory(sidecar.process.pid)[0]
+        return memory(sidecar.process.pid)
+
+
+def growth(url: str) -> tuple[float, float]:
+    """KB that each further model takes, up to 1,000 and up to 10,000."""
+    few, more, many = (resident(url, models) * 1024**2 / 1000 for models in (FEW, MORE, MANY))
+    return (more - few) / (MORE - FEW), (many - few) / (MANY - FEW)
 
 
 def main(runs: int) -> None:
     """Prints the figures."""
-    with echo_server() as url:
-        figures = asyncio.run(rounds(url, runs))
-        figures["a further model, KiB"] = [
-            (resident(url, MANY) - resident(url, FEW)) * 1024 / (MANY - FEW)
-            for _ in range(min(runs, 3))
-        ]
+    with echo_server() as url, contender("kserve", url) as plain:
+        figures = asyncio.run(rounds(url, plain, runs))
+        grown = [growth(url) for _ in range(min(runs, 5))]
+    figures["a further model, up to 1,000, KB"] = [kb for kb, _ in grown]
+    figures["a further model, up to 10,000, KB"] = [kb for _, kb in grown]
     print(table(figures))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 9)

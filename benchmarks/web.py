@@ -1,4 +1,7 @@
-"""How fast are the kubelet's answers, alone and in a crowd, beside a bare aiohttp handler?
+"""How fast are the kubelet's answers, alone and in a crowd?
+
+Alone: requests a second, beside a bare aiohttp handler and the plain poller's
+in turn, and the CPU that the process which answers takes for them.
 
 The crowd: a thousand models polled, four Prometheus that scrape, and a
 thousand connections that stand idle or have sent half a request.
@@ -10,16 +13,17 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.figures import table
-from benchmarks.processes import echo_server, process
+from benchmarks.processes import cpu, echo_server, endpoint, get, plain_poller
 from sidecar import web
-from tests.support import running_sidecar, wait_until
+from tests.support import free_port, running_sidecar, wait_until
 
-REQUESTS, AT_ONCE = 2000, 16
+REQUESTS, AT_ONCE = 1000, 16
+TURNS = 6  # a run is so many times so many requests to each, in turn
 IDLE, SCRAPERS, ASKED = 1000, 4, 1000
 
 BARE = """
@@ -39,26 +43,23 @@ web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print
 async def ask(port: int, path: str) -> float:
     """Seconds that an answer took, on a new connection as the kubelet makes it."""
     start = time.perf_counter()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
-    await reader.read()
-    writer.close()
+    await get(port, path)
     return time.perf_counter() - start
 
 
 async def new_connections(port: int) -> float:
-    """Requests a second, each on a connection of its own."""
+    """Seconds for all requests, each on a connection of its own."""
     left = iter(range(REQUESTS))
 
     async def work() -> None:
         for _ in left:
-            await ask(port, "/healthz")
+            await get(port, "/healthz")
 
-    return await rate(work)
+    return await at_once(work)
 
 
 async def kept_alive(port: int) -> float:
-    """Requests a second on connections that stay."""
+    """Seconds for all requests on connections that stay."""
     left = iter(range(REQUESTS))
 
     async def work() -> None:
@@ -70,14 +71,36 @@ async def kept_alive(port: int) -> float:
             await reader.readexactly(length)
         writer.close()
 
-    return await rate(work)
+    return await at_once(work)
 
 
-async def rate(work: Callable[[], Awaitable[None]]) -> float:
-    """How many requests a second so many workers get through."""
+async def at_once(work: Callable[[], Awaitable[None]]) -> float:
+    """Seconds that so many workers need together."""
     start = time.perf_counter()
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-    return REQUESTS / (time.perf_counter() - start)
+    return time.perf_counter() - start
+
+
+MEASURES = {"new connections": new_connections, "kept alive": kept_alive}
+
+
+def alone(servers: Sequence[tuple[int, int]]) -> dict[str, float]:
+    """The figures of one run; `servers` are pid and port of ours, the bare one, the plain one."""
+    figures: dict[str, float] = {}
+    for name, measure in MEASURES.items():
+        used = [cpu(pid) for pid, _ in servers]
+        rounds = [[asyncio.run(measure(port)) for _, port in servers] for _ in range(TURNS)]
+        our_cpu, bare_cpu, _ = (
+            cpu(pid) - before for (pid, _), before in zip(servers, used, strict=True)
+        )
+        ours, bare, plain = (sum(column) for column in zip(*rounds, strict=True))
+        figures |= {
+            f"/healthz, {name}, a second": REQUESTS * TURNS / ours,
+            f"/healthz, {name}, a second: to the bare handler": bare / ours,
+            f"/healthz, {name}, a second, plain poller: to the bare handler": bare / plain,
+            f"/healthz, {name}, CPU a request: to the bare handler": our_cpu / bare_cpu,
+        }
+    return figures
 
 
 async def in_a_crowd(port: int) -> dict[str, list[float]]:
@@ -117,18 +140,20 @@ def main(runs: int) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(echo_server())
         flags = (f"--server-url={url}", "--period-seconds=5", "--timeout-seconds=2")
-        ours = stack.enter_context(running_sidecar(folder / "few", *flags, "--models=m"))
+        with ExitStack() as few:
+            ours = few.enter_context(running_sidecar(folder / "few", *flags, "--models=m"))
+            port = free_port()
+            bare = few.enter_context(endpoint(sys.executable, "-c", BARE, str(port), port=port))
+            plain = few.enter_context(plain_poller(url, "m", period=5))
+            bare.seconds_to("/healthz")
+            plain.seconds_to("/readyz", 200)
+            servers = [(ours.process.pid, ours.port), (bare.pid, port), (plain.pid, plain.port)]
+            for _ in range(runs):
+                for label, value in alone(servers).items():
+                    figures.setdefault(label, []).append(value)
         many = stack.enter_context(running_sidecar(folder / "many", *flags, f"--models={models}"))
         wait_until(lambda: many.get("/readyz").status == 200, within=60)
-        bare_port = many.port + 1
-        bare = stack.enter_context(process(sys.executable, "-c", BARE, str(bare_port)))
-        stack.callback(bare.kill)
-        time.sleep(1)
         for _ in range(runs):
-            for name, measure in (("new connections", new_connections), ("kept alive", kept_alive)):
-                our, their = asyncio.run(measure(ours.port)), asyncio.run(measure(bare_port))
-                figures.setdefault(f"/healthz, {name}, a second", []).append(our)
-                figures.setdefault(f"/healthz, {name}: to the bare handler", []).append(our / their)
             for label, values in asyncio.run(in_a_crowd(many.port)).items():
                 figures.setdefault(label, []).extend(values)
     print(table(figures))
