@@ -5,6 +5,7 @@ import http.client
 import os
 import shutil
 import sys
+from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -35,6 +36,18 @@ class RestrictableServer(InferenceServer):
     def permission(self) -> tuple[str, str]:
         """The sidecar's flag that gives it that header, and what of it is secret."""
         return f"--headers=triton-grpc-protocol-x-key={KEY}", KEY
+
+    def kill(self) -> None:
+        """As every server, and frees the shared memory that a Triton leaves when it is killed."""
+        regions = self._process and self._shared_memory(self._process.pid)
+        super().kill()
+        if regions:
+            for region in Path("/dev/shm").glob(regions):
+                region.unlink()
+
+    @abstractmethod
+    def _shared_memory(self, pid: int) -> str:
+        """The pattern of its regions' names, when this is its first process."""
 
 
 class Triton(RestrictableServer):
@@ -79,10 +92,15 @@ class Triton(RestrictableServer):
             "--allow-metrics=false",
             "--exit-on-error=false",
             "--model-control-mode=explicit",
+            f"--backend-config=python,shm-region-prefix-name=triton-{self.port}-",
             *loaded,
             *([f"--grpc-restricted-protocol={self._restriction}"] if self._restriction else []),
             *self._flags,
         ]
+
+    def _shared_memory(self, pid: int) -> str:
+        del pid  # unknown when the name is given
+        return f"triton-{self.port}-*"
 
     def _variables(self) -> dict[str, str]:
         path = self.environment.folder() / "bin"
@@ -149,6 +167,9 @@ class PyTriton(RestrictableServer):
         where = (str(self._models), str(workspace))
         python = self.environment.program("python")
         return [python, script, *where, *ports, KEY, self._restriction]
+
+    def _shared_memory(self, pid: int) -> str:
+        return f"pytrtion{pid}-*"  # so it is spelt
 
     def _variables(self) -> dict[str, str]:
         return {**os.environ, "LD_LIBRARY_PATH": str(LIBRARY)}
