@@ -32,7 +32,7 @@ lint: $(VENV)/.lint  ## ruff, ruff format, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-interop: $(VENV)/.test  ## against real KServe, MLServer, Triton and Prometheus
+interop: $(VENV)/.test  ## against five real servers and Prometheus
 	$(BIN)/python -m pytest tests/interop
 
 faults: $(VENV)/.test  ## the fault matrix: each fault, and what the endpoints say

@@ -87,11 +87,14 @@ class Response:
         return json.loads(self.text)
 
 
-def http_get(port: int, path: str, *, method: str = "GET", accept: str = "*/*") -> Response:
+def http_get(
+    port: int, path: str, *, method: str = "GET", accept: str = "*/*", **headers: str
+) -> Response:
     """One request on a new connection, as the kubelet makes it."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        connection.request(method, path, headers={"Accept": accept, "Connection": "close"})
+        always = {"Accept": accept, "Connection": "close"}
+        connection.request(method, path, headers=always | headers)
         response = connection.getresponse()
         text = response.read().decode()
         return Response(response.status, text, {k.lower(): v for k, v in response.getheaders()})

@@ -56,4 +56,7 @@ KSERVE = Environment("kserve", "0.21.0")
 MLSERVER = Environment("mlserver", "1.7.1", pins=("uvloop<0.22",))
 # Its wheel carries the whole server.
 TRITON = Environment("nvidia-pytriton", "0.7.0")
+# It says nothing of what it needs. PyTorch it only imports, so a stand-in does; see
+# servers/torchserve.
+TORCHSERVE = Environment("torchserve", "0.12.0", pins=("psutil", "pyyaml"))
 TRITONCLIENT = Environment("tritonclient", "2.73.0", extra="[grpc]")

@@ -15,7 +15,8 @@ import pytest
 from sidecar.client import InferenceGRPCClient
 from tests.interop import clients
 from tests.interop.environments import KSERVE, TRITONCLIENT
-from tests.interop.inference_servers import InferenceServer, KServe, MLServer, Triton
+from tests.interop.inference_servers import InferenceServer, KServe, MLServer
+from tests.interop.tritons import Triton
 
 # The first run installs the servers.
 pytestmark = pytest.mark.timeout(900)

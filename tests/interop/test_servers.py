@@ -1,24 +1,32 @@
-"""The sidecar as its own process against real servers, and what it makes of their answers."""
+"""The sidecar as its own process against real servers: five servers, one meaning."""
 
 import signal
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from tests.interop.inference_servers import InferenceServer, KServe, MLServer
-from tests.support import Sidecar, running_sidecar
+from tests.interop.torchserve import TorchServe
+from tests.interop.tritons import PyTriton, Triton
+from tests.interop.watching import (
+    failures,
+    line,
+    model_ready,
+    statuses,
+    wait_for_readyz,
+    watching,
+)
 
 # The first run installs the servers.
 pytestmark = pytest.mark.timeout(900)
 
-A, B = "first", "second"
+KINDS = (KServe, MLServer, Triton, PyTriton, TorchServe)
+# Triton's models are named by their datatypes.
+A, B, C = "fp32", "int64", "int32"
 
 
-@pytest.fixture(
-    params=[pytest.param(kind, id=kind.environment.name) for kind in (KServe, MLServer)]
-)
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[InferenceServer]:
     """A real server that is not started yet."""
     server: InferenceServer = request.param(tmp_path)
@@ -28,128 +36,153 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Inference
         server.kill()
 
 
-def watching(server: InferenceServer, folder: Path, *args: str) -> AbstractContextManager[Sidecar]:
-    """A running sidecar that polls the server."""
-    return running_sidecar(folder / "sidecar.log", f"--server-url=127.0.0.1:{server.port}", *args)
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__, scope="module")
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[InferenceServer]:
+    """A real server with three models, which some tests have in common; C is one test's own."""
+    server: InferenceServer = request.param(tmp_path_factory.mktemp("shared"))
+    try:
+        server.start(loaded=[A, B, C])
+        yield server
+    finally:
+        server.kill()
 
 
-def wait_for_readyz(sidecar: Sidecar, *lines: str) -> None:
-    """Until the verbose body of /readyz has these lines and no other."""
-    for line in lines:
-        sidecar.wait_for_line(line)
-    assert list(lines) == sidecar.get("/readyz?verbose").text.splitlines()
-
-
-def statuses(sidecar: Sidecar) -> dict[str, int]:
-    """The status of each endpoint."""
-    return {path: sidecar.get(path).status for path in ("/healthz", "/readyz", "/startupz")}
-
-
-def model_ready(model: str, version: str = "") -> str:
-    """The name of the model's series."""
-    return f'inference_model_ready{{model="{model}",version="{version}"}}'
-
-
-def failures(rpc: str, reason: str) -> str:
-    """The name of the counter's series."""
-    return f'inference_poll_failures_total{{reason="{reason}",rpc="{rpc}"}}'
-
-
-def test_models_that_are_ready_pass_everywhere(server, tmp_path):
-    server.start(loaded=[A, B])
-    with watching(server, tmp_path, f"--models={A},{B}") as sidecar:
-        wait_for_readyz(
-            sidecar,
-            "[+]server-live ok",
-            "[+]server-ready ok",
-            f"[+]model:{A} ok",
-            f"[+]model:{B} ok",
-            "readyz check passed",
-        )
-        assert statuses(sidecar) == {"/healthz": 200, "/readyz": 200, "/startupz": 200}
+def test_models_that_are_ready_pass_everywhere(shared, tmp_path):
+    with watching(shared, tmp_path / "log", f"--models={A},{B}") as sidecar:
+        wait_for_readyz(sidecar, "ok", "ok", **{A: "ok", B: "ok"})
+        assert statuses(sidecar) == (200, 200, 200)
         assert sidecar.metric("inference_server_live") == 1
         assert sidecar.metric("inference_server_ready") == 1
         assert sidecar.metric(model_ready(A)) == 1
         assert sidecar.metric(model_ready(B)) == 1
 
 
-def test_a_model_that_loads_is_waited_for_while_the_server_lives(server, tmp_path):
-    server.start(loaded=[A], loading=[B])
-    all_ready = not server.server_ready_waits_for_models
-    with watching(server, tmp_path, f"--models={A},{B}") as sidecar:
-        wait_for_readyz(
-            sidecar,
-            "[+]server-live ok",
-            "[+]server-ready ok" if all_ready else "[-]server-ready failed: not_ready",
-            f"[+]model:{A} ok",
-            f"[-]model:{B} failed: not_ready",
-            "readyz check failed",
-        )
-        assert statuses(sidecar) == {"/healthz": 200, "/readyz": 503, "/startupz": 503}
-        assert sidecar.metric("inference_server_ready") == all_ready
-        assert sidecar.metric(model_ready(A)) == 1
-        assert sidecar.metric(model_ready(B)) == 0
-        assert sidecar.metric(failures("ModelReady", "not_ready")) >= 1
-
-        server.load(B)
-        sidecar.wait_for("/readyz", 200)
-        assert statuses(sidecar) == {"/healthz": 200, "/readyz": 200, "/startupz": 200}
-        assert sidecar.metric(model_ready(B)) == 1
-
-
-def test_a_model_that_the_server_does_not_have_is_named_as_such(server, tmp_path):
-    server.start(loaded=[A])
-    with watching(server, tmp_path, f"--models={A},missing") as sidecar:
-        wait_for_readyz(
-            sidecar,
-            "[+]server-live ok",
-            "[+]server-ready ok",
-            f"[+]model:{A} ok",
-            "[-]model:missing failed: model_not_found",
-            "readyz check failed",
-        )
-        assert statuses(sidecar) == {"/healthz": 200, "/readyz": 503, "/startupz": 503}
+def test_a_model_or_a_version_that_the_server_does_not_have_is_not_ready(shared, tmp_path):
+    words = shared.words
+    models = {
+        A: "ok",
+        "missing": words.missing,
+        f"{A}:1": words.version_1,
+        f"{A}:99": words.version_99,
+        f"{A}:abc": words.version_abc,
+    }
+    with watching(shared, tmp_path / "log", f"--models={','.join(models)}") as sidecar:
+        wait_for_readyz(sidecar, "ok", "ok", **models)
+        assert statuses(sidecar) == (200, 503, 503)
         assert sidecar.metric(model_ready("missing")) == 0
-        assert sidecar.metric(failures("ModelReady", "model_not_found")) >= 1
-        assert sidecar.metric(failures("ModelReady", "error")) == 0
+        assert sidecar.metric(failures("ModelReady", words.missing)) >= 1
+        for version in ("1", "99", "abc"):
+            ready = models[f"{A}:{version}"] == "ok"
+            assert sidecar.metric(model_ready(A, version)) == ready
 
 
-def test_a_version_that_the_server_does_not_have_shows_where_the_server_knows_versions(
-    server, tmp_path
-):
-    server.start(loaded=[A])
-    with watching(server, tmp_path, f"--models={A}:99") as sidecar:
-        sidecar.wait_for_line(
-            f"[-]model:{A}:99 failed: model_not_found"
-            if server.knows_versions
-            else f"[+]model:{A}:99 ok"
-        )
-        assert sidecar.metric(model_ready(A, "99")) == (not server.knows_versions)
-
-
-def test_a_model_that_turns_unready_stops_the_traffic_until_it_is_ready_again(server, tmp_path):
-    server.start(loaded=[A, B])
-    with watching(server, tmp_path, f"--models={A},{B}") as sidecar:
+def test_a_model_that_is_unloaded_stops_the_traffic(shared, tmp_path):
+    with watching(shared, tmp_path / "log", f"--models={A},{C}") as sidecar:
         sidecar.wait_for("/readyz", 200)
 
-        server.set_ready(B, False)
-        sidecar.wait_for_line(f"[-]model:{B} failed: not_ready")
-        assert statuses(sidecar) == {"/healthz": 200, "/readyz": 503, "/startupz": 200}
+        shared.unload(C)
+        wait_for_readyz(sidecar, "ok", "ok", **{A: "ok", C: shared.words.missing})
+        assert statuses(sidecar) == (200, 503, 200)
+        assert sidecar.metric(model_ready(A)) == 1
+        assert sidecar.metric(model_ready(C)) == 0
+
+
+@pytest.mark.parametrize("shared", [KServe, MLServer], indirect=True)
+def test_a_model_that_turns_unready_stops_the_traffic_until_it_is_ready_again(shared, tmp_path):
+    with watching(shared, tmp_path / "log", f"--models={A},{B}") as sidecar:
+        sidecar.wait_for("/readyz", 200)
+
+        shared.set_ready(B, False)
+        wait_for_readyz(sidecar, "ok", shared.words.server_loading, **{A: "ok", B: "not_ready"})
+        assert statuses(sidecar) == (200, 503, 200)
         assert sidecar.get(f"/readyz/model:{A}").status == 200
         assert sidecar.get(f"/readyz/model:{B}").status == 503
         assert sidecar.metric(model_ready(A)) == 1
         assert sidecar.metric(model_ready(B)) == 0
 
-        server.set_ready(B, True)
+        shared.set_ready(B, True)
         sidecar.wait_for("/readyz", 200)
         assert sidecar.metric(model_ready(B)) == 1
+
+
+def test_a_frozen_server_is_dead_after_three_timeouts_and_alive_when_it_answers(shared, tmp_path):
+    with watching(shared, tmp_path / "log", f"--models={A}") as sidecar:
+        sidecar.wait_for("/readyz", 200)
+
+        shared.signal(signal.SIGSTOP)
+        try:
+            dead = sidecar.wait_for("/healthz", 503)
+        finally:
+            shared.signal(signal.SIGCONT)
+        assert dead.text.splitlines() == [
+            "[-]server-live failed: timeout",
+            "healthz check failed",
+        ]
+        assert sidecar.metric(failures("ServerLive", "timeout")) >= 3
+        assert sidecar.metric(failures("ServerLive", "unreachable")) == 0
+
+        sidecar.wait_for("/readyz", 200)
+        assert sidecar.get("/healthz").status == 200
+
+
+def test_a_model_that_loads_is_waited_for_while_the_server_lives(server, tmp_path):
+    words = server.words
+    server.start(loaded=[A], loading=[B])
+    with watching(server, tmp_path / "log", f"--models={A},{B}") as sidecar:
+        wait_for_readyz(sidecar, "ok", words.server_loading, **{A: "ok", B: words.loading})
+        ready = words.loading == "ok"
+        assert statuses(sidecar) == ((200, 200, 200) if ready else (200, 503, 503))
+        assert sidecar.metric("inference_server_ready") == (words.server_loading == "ok")
+        assert sidecar.metric(model_ready(A)) == 1
+        assert sidecar.metric(model_ready(B)) == ready
+        if not ready:
+            assert sidecar.metric(failures("ModelReady", words.loading)) >= 1
+
+        server.load(B)
+        sidecar.wait_for("/readyz", 200)
+        assert statuses(sidecar) == (200, 200, 200)
+        assert sidecar.metric(model_ready(B)) == 1
+
+
+def test_a_model_whose_load_fails_gets_no_traffic(server, tmp_path):
+    words = server.words
+    server.start(loaded=[A], loading=[B])
+    with watching(server, tmp_path / "log", f"--models={A},{B}") as sidecar:
+        sidecar.wait_for_line(line(f"model:{A}", "ok"))
+
+        server.fail(B)
+        gone = words.failed == "unreachable"
+        others = "unreachable" if gone else "ok"
+        wait_for_readyz(sidecar, others, words.server_failed, **{A: others, B: words.failed})
+        assert sidecar.get("/readyz").status == 503
+        assert sidecar.metric(model_ready(A)) == (not gone)
+        assert sidecar.metric(model_ready(B)) == 0
+
+
+def test_a_server_that_exits_gets_no_traffic(server, tmp_path):
+    word = server.words.exiting
+    server.start(loaded=[A])
+    # So long it lives on: an exit is no death that the kubelet need hear of.
+    patient = "--liveness-failure-threshold=100"
+    with watching(server, tmp_path / "log", f"--models={A}", patient) as sidecar:
+        sidecar.wait_for("/readyz", 200)
+
+        server.terminate()
+        sidecar.wait_for_line(line("server-live", word))
+        assert statuses(sidecar) == (200, 503, 200)
+        assert sidecar.metric(failures("ServerLive", word)) >= 1
+        # Once it is gone it is gone.
+        gone = "unreachable"
+        wait_for_readyz(sidecar, gone, gone, **{A: gone})
 
 
 def test_a_killed_server_gets_no_traffic_at_once_and_is_dead_after_three_failures(server, tmp_path):
     server.start(loaded=[A])
     # With rounds this far apart only the lost connection can tell.
-    slow = ("--period-seconds=60", "--timeout-seconds=2", "--recovery-period-seconds=3")
-    with watching(server, tmp_path, f"--models={A}", *slow) as sidecar:
+    slow = ("--period-seconds=60", "--timeout-seconds=2", "--recovery-period-seconds=1")
+    with watching(server, tmp_path / "log", f"--models={A}", *slow) as sidecar:
         sidecar.wait_for("/readyz", 200)
 
         server.kill()
@@ -160,7 +193,7 @@ def test_a_killed_server_gets_no_traffic_at_once_and_is_dead_after_three_failure
             f"[-]model:{A} failed: unreachable",
             "readyz check failed",
         ]
-        assert statuses(sidecar) == {"/healthz": 200, "/readyz": 503, "/startupz": 200}
+        assert statuses(sidecar) == (200, 503, 200)
         assert sidecar.metric("inference_server_live") == 1
         assert sidecar.metric("inference_server_ready") == 0
         assert sidecar.metric(model_ready(A)) == 0
@@ -173,36 +206,8 @@ def test_a_killed_server_gets_no_traffic_at_once_and_is_dead_after_three_failure
         assert sidecar.metric("inference_server_live") == 0
         assert sidecar.metric(failures("ServerLive", "unreachable")) >= 3
 
-
-def test_a_killed_server_that_is_started_again_gets_traffic_again(server, tmp_path):
-    server.start(loaded=[A])
-    with watching(server, tmp_path, f"--models={A}") as sidecar:
-        sidecar.wait_for("/readyz", 200)
-        server.kill()
-        sidecar.wait_for("/healthz", 503)
-
         server.start()
         sidecar.wait_for("/readyz", 200)
-        assert statuses(sidecar) == {"/healthz": 200, "/readyz": 200, "/startupz": 200}
+        assert statuses(sidecar) == (200, 200, 200)
         assert sidecar.metric("inference_server_live") == 1
         assert sidecar.metric(model_ready(A)) == 1
-
-
-def test_a_frozen_server_is_dead_after_three_timeouts_and_alive_when_it_answers(server, tmp_path):
-    server.start(loaded=[A])
-    with watching(server, tmp_path, f"--models={A}") as sidecar:
-        sidecar.wait_for("/readyz", 200)
-
-        server.signal(signal.SIGSTOP)
-        dead = sidecar.wait_for("/healthz", 503)
-        assert dead.text.splitlines() == [
-            "[-]server-live failed: timeout",
-            "healthz check failed",
-        ]
-        assert sidecar.get("/readyz").status == 503
-        assert sidecar.metric(failures("ServerLive", "timeout")) >= 3
-        assert sidecar.metric(failures("ServerLive", "unreachable")) == 0
-
-        server.signal(signal.SIGCONT)
-        sidecar.wait_for("/readyz", 200)
-        assert sidecar.get("/healthz").status == 200

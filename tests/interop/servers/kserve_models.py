@@ -15,7 +15,7 @@ from kserve import (  # type: ignore[import-not-found]
 
 
 class FolderModel(Model):  # type: ignore[misc]
-    """A model that loads until its folder has `loaded`, and is unready while it has `unready`."""
+    """A model that loads until its folder has `loaded`, or `failed`; unready while `unready`."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder.name)
@@ -24,6 +24,8 @@ class FolderModel(Model):  # type: ignore[misc]
     def load(self) -> bool:
         """True, in the end."""
         while not (self._folder / "loaded").exists():
+            if (self._folder / "failed").exists():
+                raise RuntimeError(f"{self.name} was told to fail")
             time.sleep(0.02)
         self.ready = True
         return True

@@ -12,7 +12,7 @@ from mlserver.types import (  # type: ignore[import-not-found]
 
 
 class FolderModel(MLModel):  # type: ignore[misc]
-    """A model that loads until its folder has `loaded`, and is unready while it has `unready`."""
+    """A model that loads until its folder has `loaded`, or `failed`; unready while `unready`."""
 
     def __init__(self, settings: ModelSettings) -> None:
         self._folder = Path(settings.parameters.uri)
@@ -21,7 +21,9 @@ class FolderModel(MLModel):  # type: ignore[misc]
     async def load(self) -> bool:
         """True, in the end."""
         # The event is another process's.
-        while not (self._folder / "loaded").exists():  # noqa: ASYNC110
+        while not (self._folder / "loaded").exists():
+            if (self._folder / "failed").exists():
+                raise RuntimeError(f"{self.name} was told to fail")
             await asyncio.sleep(0.02)
         return True
 
