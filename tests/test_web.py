@@ -54,7 +54,7 @@ async def site() -> AsyncIterator[Site]:
     judges = {name: site.judge(rule) for name, rule in ENDPOINTS.items()}
     listener = web.listen("127.0.0.1", 0)
     site.port = listener.getsockname()[1]
-    runner = await web.serve(web.build_app(judges, lambda: {"a": 1}, registry), listener)
+    runner = await web.serve(web.build_app(judges, lambda: lambda: b'{"a": 1}', registry), listener)
     yield site
     await runner.cleanup()
 
@@ -243,7 +243,7 @@ async def test_all_who_scrape_while_a_page_is_made_share_the_next_and_hold_nobod
         return await handler(request)
 
     judges = {"readyz": site.judge(ENDPOINTS["readyz"])}
-    app = web.build_app(judges, dict, registry)
+    app = web.build_app(judges, lambda: bytes, registry)
     app.middlewares.append(count)
     listener = web.listen("127.0.0.1", 0)
     site.port = listener.getsockname()[1]
