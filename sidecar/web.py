@@ -15,6 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
+from sidecar import page
 from sidecar.health.verdict import Finding, Judge, Verdict
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -90,6 +91,7 @@ def build_app(
     gives what makes the document of /status of it, in whatever thread.
     """
     app = web.Application()
+    app.router.add_get("/", _page())
     for endpoint, judge in judges.items():
         app.router.add_get(f"/{endpoint}", _probe(endpoint, judge))
     app.router.add_get("/readyz/{check:.+}", _one_check("readyz", judges["readyz"]))
@@ -196,6 +198,15 @@ def _status(one_at_a_time: asyncio.Lock, status: Callable[[], Callable[[], bytes
     async def handle(request: web.Request) -> web.Response:
         body = await give("")
         return web.Response(body=body, content_type="application/json", charset="utf-8")
+
+    return handle
+
+
+def _page() -> Handler:
+    body, headers = page.load()
+
+    async def handle(request: web.Request) -> web.Response:
+        return web.Response(body=body, headers=headers)
 
     return handle
 
