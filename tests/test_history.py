@@ -1,5 +1,6 @@
 """What came before of each check: bounded, failures apart, nothing of checks that are gone."""
 
+import sys
 from collections import Counter
 from itertools import groupby
 
@@ -81,3 +82,8 @@ def test_nothing_is_kept_of_a_check_that_is_no_longer_asked():
         SERVER_READY: "",
         B: ".",
     }
+
+
+def test_even_the_worst_past_is_small():
+    past = past_of(*["timeout", "error"] * 50)
+    assert sum(sys.getsizeof(part) for part in (past, *past)) < 500
