@@ -8,12 +8,12 @@ QUIET := --quiet --disable-pip-version-check
 PIP := $(BIN)/python -m pip install $(QUIET)
 
 # What needs other servers, or minutes, has targets of its own.
-QUICK := --ignore=tests/interop --ignore=tests/faults
+QUICK := --ignore=tests/interop --ignore=tests/faults --ignore=tests/page
 
 # The lower bound, and the newest of every major since.
 PROTOBUFS := 4.25.3 5.* 6.* 7.*
 
-.PHONY: help demo test lint interop faults soak test-lowest test-protobuf check protos format clean
+.PHONY: help demo test lint interop faults soak page screenshots test-lowest test-protobuf check protos format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -41,6 +41,12 @@ faults: $(VENV)/.test  ## the fault matrix: each fault, and what the endpoints s
 soak: $(VENV)/.test  ## half a million polls with faults: nothing grows; SOAK_POLLS=... for fewer
 	$(BIN)/python -m pytest tests/faults/test_soak.py
 
+page: $(VENV)/.page  ## the status page in a real browser: Debian's chromium, and axe-core by npm
+	$(BIN)/python -m pytest tests/page
+
+screenshots: $(VENV)/.page  ## the pictures of the demo's page in docs/
+	$(BIN)/python -m tests.page.screenshots
+
 test-lowest:  ## the tests on the oldest versions that pyproject.toml allows
 	$(MAKE) VENV=$(VENV)-lowest LOWEST=1 $(VENV)-lowest/.lowest
 	$(VENV)-lowest/bin/python -m pytest $(QUICK) --numprocesses=auto --ignore=tests/oip/test_generated.py
@@ -56,7 +62,7 @@ test-protobuf: $(VENV)-protobuf/.dev  ## messages and client on every protobuf, 
 	  done; \
 	done
 
-check: test lint interop faults soak test-lowest test-protobuf  ## everything
+check: test lint interop faults soak page test-lowest test-protobuf  ## everything
 
 protos: $(VENV)/.test  ## compile protos/ into sidecar/oip/
 	$(BIN)/python protos/compile.py
@@ -85,8 +91,12 @@ $(VENV)/.test: $(BIN)/python pyproject.toml
 	$(PIP) --editable '.[dev,protos]'
 	@touch $@
 
+$(VENV)/.page: $(BIN)/python pyproject.toml
+	$(PIP) --editable '.[dev,page]'
+	@touch $@
+
 $(VENV)/.lint: $(BIN)/python pyproject.toml
-	$(PIP) --editable '.[dev,protos,lint]'
+	$(PIP) --editable '.[dev,protos,page,lint]'
 	@touch $@
 
 $(VENV)-protobuf/.dev: pyproject.toml

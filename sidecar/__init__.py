@@ -6,10 +6,12 @@ prober.py    asks one check and puts what came back into one of ten words
 poller.py    decides when to ask, whom, and how many at once
 health/      the core: what the answers prove
 board.py     keeps the current health and tells whoever listens
+history.py   keeps the answers before the last one
 metrics.py   shows it to Prometheus
 logs.py      tells people what changed
 web.py       answers the kubelet
 status.py    the one JSON document
+page/        the status page
 settings/    every knob, where it comes from, and every error in words
 certificates.py  when the TLS files expire
 daemon.py    puts the rooms together, and stops them in order

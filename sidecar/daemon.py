@@ -10,7 +10,7 @@ import platform
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,6 @@ from prometheus_client.registry import CollectorRegistry
 
 from sidecar import __version__, demo, metrics, status, web
 from sidecar.force import Force, summary
-from sidecar.health import verdict
 from sidecar.reload import Reloader
 from sidecar.settings import Model, Settings, unknown_variables
 
@@ -55,8 +54,8 @@ async def run(
         )
     )
     metrics.register_process(registry, _versions())
-    document = partial(_document, force, judges)
-    runner = await web.serve(web.build_app(judges, document, registry), listener)
+    app = web.build_app(judges, partial(_status, force), registry)
+    runner = await web.serve(app, listener)
     reloader = Reloader(
         settings, config, load=load, apply=force.apply, refused=force.loading.failed
     )
@@ -142,14 +141,17 @@ async def _first(tasks: Iterable[asyncio.Task[None]], event: Coroutine[Any, Any,
     waiting.cancel()
 
 
-def _document(force: Force, judges: Mapping[str, verdict.Judge]) -> dict[str, Any]:
-    return status.document(
+def _status(force: Force) -> Callable[[], bytes]:
+    moment = status.Moment(
         force.board.health,
-        {endpoint: judge(()) for endpoint, judge in judges.items()},
         force.policy,
-        now=force.clock(),
+        force.clock(),
         about={"version": __version__, "server_url": force.settings.server_url},
+        reload_successful=force.loading.successful,
+        loaded_at=force.loaded_at,
+        pasts=force.history.pasts(),
     )
+    return partial(status.encode, moment)
 
 
 def _versions() -> dict[str, str]:

@@ -196,6 +196,10 @@ A toy inference server is running, and the sidecar asks it about three models:
   {LOADING:<14} is ready after {LOAD_SECONDS} seconds
   {FLAKY:<14} works for {UP_SECONDS} seconds, fails for {DOWN_SECONDS}, and so on
 
+In a browser, look at:
+  http://localhost:{port}/
+      The verdict, why, and every check, kept up to date.
+
 In another terminal, try:
   curl -i 'localhost:{port}/readyz'
       May traffic be sent? 503 until all three are ready.

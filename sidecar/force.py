@@ -18,6 +18,7 @@ from sidecar.client import InferenceGRPCClient
 from sidecar.health import verdict
 from sidecar.health.checks import SERVER_LIVE, Answer
 from sidecar.health.state import Health
+from sidecar.history import History
 from sidecar.poller import Poller, Schedule
 from sidecar.settings import BadSettings, Settings
 
@@ -39,7 +40,8 @@ class Force:
         health = Health.initial(
             settings.checks, self.clock(), settings.liveness, settings.readiness
         )
-        self.board = Board(health, [self.counter, logs.log_transitions])
+        self.history = History(health.checks)
+        self.board = Board(health, [self.counter, logs.log_transitions, self.history])
         self.link = prober.Link(_prober(settings, self.clock))
         self.poller = Poller(
             self.board,
@@ -94,6 +96,7 @@ class Force:
             )
         )
         self.counter.keep(self.board.health.checks)
+        self.history.keep(self.board.health.checks)
         self.poller.schedule = _schedule(settings)
         logs.configure(settings.log_level, settings.log_format)
         self._loaded()
@@ -102,6 +105,7 @@ class Force:
 
     def _loaded(self) -> None:
         settings = self.settings
+        self.loaded_at = self.clock()
         files = {"ca": settings.tls_ca_file, "cert": settings.tls_cert_file}
         expiry = {n: certificates.earliest_expiry(p) for n, p in files.items() if p is not None}
         self.loading.succeeded(time.time(), expiry)

@@ -183,6 +183,7 @@ class Loading:
     """What is known of the settings and files in force: when they were loaded, what expires."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.successful = True
         self._successful = prom.Gauge(
             "inference_sidecar_config_last_reload_successful",
             "Whether the last loading of the settings was successful.",
@@ -202,6 +203,7 @@ class Loading:
 
     def succeeded(self, at: float, certificates: Mapping[str, float]) -> None:
         """Settings are in force since `at`; each TLS file's expiry. Unix times."""
+        self.successful = True
         self._successful.set(1)
         self._loaded_at.set(at)
         self._expiry.clear()
@@ -210,6 +212,7 @@ class Loading:
 
     def failed(self) -> None:
         """New settings were refused; those in force are the old ones."""
+        self.successful = False
         self._successful.set(0)
 
 

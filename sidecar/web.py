@@ -9,13 +9,13 @@ import resource
 import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
-from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
+from sidecar import page
 from sidecar.health.verdict import Finding, Judge, Verdict
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -81,20 +81,24 @@ def _is_our_fault(record: logging.LogRecord) -> bool:
 
 def build_app(
     judges: Mapping[str, Judge],
-    status: Callable[[], Mapping[str, Any]],
+    status: Callable[[], Callable[[], bytes]],
     registry: CollectorRegistry,
 ) -> web.Application:
     """The application.
 
     `judges` gives for each endpoint's name a function from the names of the
-    checks to leave out to a verdict; `status` gives the document of /status.
+    checks to leave out to a verdict. `status` takes hold of this moment and
+    gives what makes the document of /status of it, in whatever thread.
     """
     app = web.Application()
+    app.router.add_get("/", _page())
     for endpoint, judge in judges.items():
         app.router.add_get(f"/{endpoint}", _probe(endpoint, judge))
     app.router.add_get("/readyz/{check:.+}", _one_check("readyz", judges["readyz"]))
-    app.router.add_get("/metrics", _metrics(registry))
-    app.router.add_get("/status", _status(status))
+    # The two that take long do not take turns with the loop at once.
+    one_at_a_time = asyncio.Lock()
+    app.router.add_get("/metrics", _metrics(one_at_a_time, registry))
+    app.router.add_get("/status", _status(one_at_a_time, status))
     app.on_response_prepare.append(_add_headers)
     return app
 
@@ -144,36 +148,65 @@ def _line(finding: Finding) -> str:
     return f"[-]{finding.name} failed: {finding.word}"
 
 
-def _metrics(registry: CollectorRegistry) -> Handler:
-    one_at_a_time = asyncio.Lock()
+def _one_for_all(
+    one_at_a_time: asyncio.Lock, make: Callable[[str], Callable[[], bytes]]
+) -> Callable[[str], Awaitable[bytes]]:
+    """What is long in the making, made in a thread, one at a time, for all who wait for it.
+
+    With thousands of models it takes a second, in which the kubelet must be
+    heard. `make` is called in the loop and gives what is called in the thread.
+    """
     coming: dict[str, asyncio.Task[bytes]] = {}
 
-    async def page(wanted: str) -> bytes:
-        encode, _ = choose_encoder(wanted)
+    async def produce(wanted: str) -> bytes:
         async with one_at_a_time:
             # Whoever asks from now on wants to know of what happens from now on.
             del coming[wanted]
-            # With thousands of models it takes a second, in which the kubelet must be heard.
-            return await asyncio.to_thread(encode, registry)
+            return await asyncio.to_thread(make(wanted))
+
+    async def give(wanted: str) -> bytes:
+        if wanted not in coming:
+            coming[wanted] = asyncio.create_task(produce(wanted))
+        # The one who goes away takes it from nobody.
+        return await asyncio.shield(coming[wanted])
+
+    return give
+
+
+def _metrics(one_at_a_time: asyncio.Lock, registry: CollectorRegistry) -> Handler:
+    def make(wanted: str) -> Callable[[], bytes]:
+        encode, _ = choose_encoder(wanted)
+        return partial(encode, registry)
+
+    give = _one_for_all(one_at_a_time, make)
 
     async def handle(request: web.Request) -> web.Response:
         # Which versions and escapings else are asked for is left aside: the names
         # here need neither, and an odd one would be an error of the library.
         accepted = OPENMETRICS in request.headers.get("Accept", "")
         wanted = f"{OPENMETRICS}; version=1.0.0" if accepted else ""
-        if wanted not in coming:
-            coming[wanted] = asyncio.create_task(page(wanted))
-        # One page for all who wait for it; the one who goes away takes it from nobody.
-        body = await asyncio.shield(coming[wanted])
+        body = await give(wanted)
         _, content_type = choose_encoder(wanted)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     return handle
 
 
-def _status(status: Callable[[], Mapping[str, Any]]) -> Handler:
+def _status(one_at_a_time: asyncio.Lock, status: Callable[[], Callable[[], bytes]]) -> Handler:
+    give = _one_for_all(one_at_a_time, lambda _: status())
+
     async def handle(request: web.Request) -> web.Response:
-        return web.json_response(status())
+        body = await give("")
+        return web.Response(body=body, content_type="application/json", charset="utf-8")
+
+    return handle
+
+
+def _page() -> Handler:
+    body, headers = page.load()
+
+    async def handle(request: web.Request) -> web.Response:
+        return web.Response(body=body, headers=headers)
 
     return handle
 

@@ -107,7 +107,12 @@ def test_the_answers_and_the_endpoints_are_in_their_tables():
     }
     told = {r[0].strip("`"): (words[r[2]], words[r[3]]) for r in rows("How it decides")}
     assert told == EFFECTS
-    assert [row[0].strip("`/") for row in rows("Endpoints")] == [*ENDPOINTS, "metrics", "status"]
+    assert [row[0].strip("`/") for row in rows("Endpoints")] == [
+        *ENDPOINTS,
+        "metrics",
+        "status",
+        "",
+    ]
 
 
 @pytest.fixture

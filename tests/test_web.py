@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import threading
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 
 import aiohttp
 import pytest
@@ -54,7 +57,7 @@ async def site() -> AsyncIterator[Site]:
     judges = {name: site.judge(rule) for name, rule in ENDPOINTS.items()}
     listener = web.listen("127.0.0.1", 0)
     site.port = listener.getsockname()[1]
-    runner = await web.serve(web.build_app(judges, lambda: {"a": 1}, registry), listener)
+    runner = await web.serve(web.build_app(judges, lambda: lambda: b'{"a": 1}', registry), listener)
     yield site
     await runner.cleanup()
 
@@ -152,7 +155,9 @@ async def test_an_unknown_path_is_404(site, path):
     assert await site.request(path) == (404, "404: Not Found")
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/readyz/model:a", "/metrics", "/status"])
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/readyz", "/readyz/model:a", "/metrics", "/status"]
+)
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 async def test_another_verb_is_405_and_is_told_which_are_allowed(site, path, method):
     response, text = await site.whole(path, method)
@@ -161,7 +166,7 @@ async def test_another_verb_is_405_and_is_told_which_are_allowed(site, path, met
 
 
 @pytest.mark.parametrize(
-    "path", ["/healthz", "/readyz?verbose", "/readyz/model:a", "/metrics", "/status", "/nope"]
+    "path", ["/", "/healthz", "/readyz?verbose", "/readyz/model:a", "/metrics", "/status", "/nope"]
 )
 async def test_head_is_get_without_the_body(site, path):
     get, text = await site.whole(path)
@@ -178,6 +183,7 @@ async def test_head_is_get_without_the_body(site, path):
         ("/readyz?verbose", "text/plain; charset=utf-8"),
         ("/nope", "text/plain; charset=utf-8"),
         ("/status", "application/json; charset=utf-8"),
+        ("/", "text/html; charset=utf-8"),
     ],
 )
 async def test_every_answer_says_what_it_is_and_is_not_to_be_kept(site, path, content_type):
@@ -194,6 +200,33 @@ async def test_every_answer_says_what_it_is_and_is_not_to_be_kept(site, path, co
 
 async def test_the_status_is_json(site):
     assert await site.request("/status") == (200, '{"a": 1}')
+
+
+async def test_the_page_may_ask_this_sidecar_again_and_nothing_else(site):
+    response, text = await site.whole("/")
+    texts = [re.findall(f"<{name}>(.*?)</{name}>", text, re.DOTALL) for name in ("script", "style")]
+    script, style = (b64encode(sha256(only.encode()).digest()) for (only,) in texts)
+    assert response.headers["Content-Security-Policy"].split("; ") == [
+        "default-src 'none'",
+        f"script-src 'sha256-{script.decode()}'",
+        f"style-src 'sha256-{style.decode()}'",
+        "connect-src 'self'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    ]
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+
+
+async def test_the_page_never_makes_markup_of_what_it_is_told(site):
+    _, text = await site.request("/")
+    script = text.partition("<script>")[2]
+    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+        assert way not in script
+    assert re.findall(r"https?://[^\"]+", text) == ["http://www.w3.org/2000/svg"] * 2
 
 
 @pytest.mark.parametrize(
@@ -243,7 +276,7 @@ async def test_all_who_scrape_while_a_page_is_made_share_the_next_and_hold_nobod
         return await handler(request)
 
     judges = {"readyz": site.judge(ENDPOINTS["readyz"])}
-    app = web.build_app(judges, dict, registry)
+    app = web.build_app(judges, lambda: bytes, registry)
     app.middlewares.append(count)
     listener = web.listen("127.0.0.1", 0)
     site.port = listener.getsockname()[1]

@@ -1,0 +1,105 @@
+"""What came before: of each check the last answers as a strip of letters, its failures apart.
+
+Both are bounded, and the failures are kept apart so that successes do not
+push them out. A check's past is immutable and small: a letter for an answer,
+some bytes for a failure.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from sidecar.health.checks import SILENT, Answer, Check, Observation, Rpc
+from sidecar.health.state import Transition
+
+LETTERS: Mapping[Answer, str] = {
+    Answer.OK: ".",
+    Answer.NOT_READY: "n",
+    Answer.MODEL_NOT_FOUND: "m",
+    Answer.UNREACHABLE: "u",
+    Answer.SHUTTING_DOWN: "s",
+    Answer.TIMEOUT: "t",
+    Answer.TLS: "l",
+    Answer.DENIED: "d",
+    Answer.UNIMPLEMENTED: "i",
+    Answer.ERROR: "e",
+}
+
+STRIP = 60  # answers
+FAILURES = 10  # rows of failures
+
+_ANSWERS = {ord(letter): answer for answer, letter in LETTERS.items()}
+_BYTES = {answer: letter.encode() for answer, letter in LETTERS.items()}
+# The letter, how often in a row, when first and last, how long the last one took.
+_ROW = struct.Struct("<BIddf")
+
+
+class Failures(NamedTuple):
+    """One answer that was not ok, so many times in a row; `first` and `last` are monotonic."""
+
+    answer: Answer
+    times: int
+    first: float
+    last: float
+    took: float
+
+
+class Past(NamedTuple):
+    """What came before of one check, packed."""
+
+    strip: bytes = b""
+    rows: bytes = b""
+
+    @property
+    def answers(self) -> str:
+        """A letter for each of the last answers, the oldest first."""
+        return self.strip.decode()
+
+    @property
+    def failures(self) -> tuple[Failures, ...]:
+        """The last rows of failures, the latest first."""
+        return tuple(
+            Failures(_ANSWERS[letter], times, first, last, took)
+            for letter, times, first, last, took in _ROW.iter_unpack(self.rows)
+        )
+
+    def then(self, answer: Answer, at: float, took: float) -> "Past":
+        """The past after one more answer."""
+        letter = _BYTES[answer]
+        strip = (self.strip + letter)[-STRIP:]
+        if answer is Answer.OK:
+            return Past(strip, self.rows)
+        times, first, before = 1, at, self.rows
+        if self.strip.endswith(letter):
+            _, times, first, _, _ = _ROW.unpack_from(before)
+            times = min(times + 1, 2**32 - 1)
+            before = before[_ROW.size :]
+        rows = _ROW.pack(letter[0], times, first, at, took) + before
+        return Past(strip, rows[: FAILURES * _ROW.size])
+
+
+NOTHING = Past()
+
+
+class History:
+    """The listener: keeps the past of the checks that are asked, and of no other."""
+
+    def __init__(self, checks: Iterable[Check]) -> None:
+        self._pasts = dict.fromkeys(checks, NOTHING)
+
+    def __call__(self, seen: Observation, _: tuple[Transition, ...]) -> None:
+        """Takes in one answer; of a silent server every check inherits it, as in the health."""
+        pasts, (check, answer, at, took, _detail) = self._pasts, seen
+        if check not in pasts:
+            return
+        silent = check.rpc is Rpc.SERVER_LIVE and answer in SILENT
+        for each in pasts if silent else (check,):
+            pasts[each] = pasts[each].then(answer, at, took)
+
+    def keep(self, checks: Iterable[Check]) -> None:
+        """Goes on with these checks; what is known of any other one is forgotten."""
+        self._pasts = {check: self._pasts.get(check, NOTHING) for check in checks}
+
+    def pasts(self) -> Mapping[Check, Past]:
+        """The pasts of this moment, which later answers do not change."""
+        return self._pasts.copy()

@@ -1,0 +1,55 @@
+"""Takes the pictures of the demo's page that stand in the README.
+
+python -m tests.page.screenshots
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.page.browsers import launch, watched
+from tests.support import require_program, running_sidecar
+
+DOCS = Path(__file__).parents[2] / "docs"
+WIDTH, HEIGHT = 1000, 940
+LIMIT = 150_000  # bytes each
+
+
+def take(browser: Browser, port: int) -> None:
+    """One picture of the same moment in each scheme: the flaky model fails, and failed before."""
+    with watched(browser, port, viewport={"width": WIDTH, "height": HEIGHT}) as seen:
+        page = seen.page
+        verdict = page.get_by_role("heading", level=1)
+        for words in ("Not ready", "Ready", "Not ready", "Ready", "Not ready"):
+            expect(verdict).to_have_text(words, timeout=60_000)
+        # A few of the answers that follow, so that the strip shows them.
+        for _ in range(2):
+            with page.expect_response("**/status"):
+                pass
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            path = DOCS / f"page-{scheme}.png"
+            page.screenshot(path=path)
+            assert path.stat().st_size < LIMIT
+
+
+def main() -> None:
+    """Runs a demo and takes the pictures."""
+    DOCS.mkdir(exist_ok=True)
+    program = require_program("chromium")
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "sidecar.log")
+        flags = ("--period-seconds=1", "--recovery-period-seconds=1")
+        with (
+            running_sidecar(log, *flags, command="demo") as sidecar,
+            sync_playwright() as playwright,
+            launch(playwright, program) as browser,
+        ):
+            take(browser, sidecar.port)
+    sys.stdout.write(f"{', '.join(sorted(path.name for path in DOCS.glob('page-*.png')))}\n")
+
+
+if __name__ == "__main__":
+    main()

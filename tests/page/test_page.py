@@ -1,0 +1,259 @@
+"""The status page in a real browser, as one sees it and as one hears it."""
+
+import json
+import re
+import signal
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.browsers import accessibility, watched
+from tests.support import free_port, running_sidecar
+from tests.toy import ToyProcess
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 320, "height": 640}, "color_scheme": "light"},
+    "phone in the dark": {"viewport": {"width": 320, "height": 640}, "color_scheme": "dark"},
+}
+# What Chromium itself says when nobody listens any more.
+REFUSED = ("Failed to load resource: net::ERR_",)
+FLIP = 40_000  # the demo's flaky model does it every 25 s
+
+
+def verdict(page: Page):
+    return page.get_by_role("heading", level=1)
+
+
+def row(page: Page, name: str):
+    return page.get_by_role("row").filter(has=page.get_by_role("rowheader", name=name))
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "sidecar.log"
+
+
+def test_the_first_view_tells_the_verdict_and_every_check(browser, demo):
+    with watched(browser, demo.port) as seen:
+        page = seen.page
+        expect(verdict(page)).to_have_text(re.compile("^(Ready|Not ready)$"))
+        expect(page.get_by_role("table").get_by_role("columnheader")).to_have_text(
+            ["Check", "Status", "Reason", "For", "Last answer", "Last 60 answers"]
+        )
+        expect(page.get_by_role("rowheader")).to_have_count(6)
+        steady = row(page, "model:steady")
+        expect(steady).to_contain_text("serving")
+        expect(steady.get_by_role("cell").nth(3)).to_contain_text(re.compile(r"ok in .* ms, "))
+        expect(steady.get_by_role("img")).to_have_accessible_name(
+            re.compile(r"Of the last \d+ answers none failed")
+        )
+        expect(page.get_by_role("listitem").filter(has_text="/healthz")).to_contain_text("passes")
+        expect(page.get_by_text("Kept up to date; last at")).to_be_visible()
+        assert re.fullmatch(r"(Ready|Not ready) \u2013 127\.0\.0\.1:\d+", page.title())
+
+
+def test_a_model_that_flips_is_seen_first_and_read_aloud_and_then_well_again(browser, demo):
+    with watched(browser, demo.port) as seen:
+        page = seen.page
+        told = page.get_by_role("status")
+        expect(verdict(page)).to_have_text("Ready", timeout=FLIP)
+        expect(verdict(page)).to_have_text("Not ready", timeout=FLIP)
+        expect(page.locator("#why")).to_contain_text("model:flaky error")
+        expect(told).to_have_text("Not ready")
+        expect(page.get_by_role("rowheader").first).to_have_text("model:flaky")
+        expect(row(page, "model:flaky")).to_contain_text("not serving")
+        expect(verdict(page)).to_have_text("Ready", timeout=FLIP)
+        expect(told).to_have_text("Ready")
+        expect(row(page, "model:flaky")).to_contain_text("Last failed")
+
+
+def test_the_failures_are_reached_and_opened_with_the_keyboard_and_stay_so(browser, demo):
+    with watched(browser, demo.port) as seen:
+        page = seen.page
+        summary = row(page, "model:slow-to-load").locator("summary")
+        expect(summary).to_be_visible()
+        page.get_by_role("searchbox").focus()
+        for _ in range(10):
+            page.keyboard.press("Tab")
+            if summary.evaluate("node => node === document.activeElement"):
+                break
+        page.keyboard.press("Enter")
+        expect(row(page, "model:slow-to-load").get_by_role("listitem")).to_contain_text("not_ready")
+        with page.expect_response("**/status"), page.expect_response("**/status"):
+            pass
+        expect(summary).to_be_focused()
+        expect(row(page, "model:slow-to-load").get_by_role("listitem")).to_be_visible()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing_wrong_and_nothing_sticks_out(browser, demo, look):
+    with watched(browser, demo.port, **LOOKS[look]) as seen:
+        page = seen.page
+        expect(page.get_by_role("rowheader")).to_have_count(6)
+        summary = row(page, "model:slow-to-load").locator("summary")
+        summary.click()
+        assert accessibility(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_it_is_dark_where_one_wants_it_dark(browser, demo):
+    with watched(browser, demo.port, color_scheme="dark") as seen:
+        expect(seen.page.locator("body")).to_have_css("background-color", "rgb(21, 24, 26)")
+
+
+@pytest.mark.parametrize(("motion", "animation"), [("reduce", "none"), ("no-preference", "moved")])
+def test_nothing_moves_for_those_who_want_no_motion(browser, demo, motion, animation):
+    with watched(browser, demo.port, reduced_motion=motion) as seen:
+        node = row(seen.page, "model:steady")
+        node.evaluate("node => node.classList.add('moved')")
+        expect(node).to_have_css("animation-name", animation)
+
+
+@pytest.mark.parametrize("look", ["light", "dark"])
+def test_it_says_so_when_the_sidecar_no_longer_answers_and_when_it_does_again(browser, log, look):
+    with ToyProcess(models={"a": True}) as toy:
+        flags = (f"--http-port={free_port()}", "--models=a", f"--server-url={toy.url}")
+        with running_sidecar(log, *flags) as sidecar:
+            port = sidecar.port
+            with watched(browser, port, complaints=REFUSED, **LOOKS[look]) as seen:
+                page = seen.page
+                expect(verdict(page)).to_have_text("Ready")
+                sidecar.signal(signal.SIGKILL)
+                sidecar.wait()
+                expect(verdict(page)).to_have_text("No answer from the sidecar")
+                expect(page.get_by_role("status")).to_have_text("No answer from the sidecar")
+                expect(page.locator("#why")).to_contain_text("then it said “Ready”")
+                expect(page.get_by_text("Out of date; last at")).to_be_visible()
+                assert accessibility(page) == []
+                with running_sidecar(log, *flags):
+                    expect(verdict(page)).to_have_text("Ready")
+
+
+def test_a_page_that_hangs_is_no_answer_either(browser, log):
+    with ToyProcess(models={}) as toy, running_sidecar(log, f"--server-url={toy.url}") as sidecar:
+        with watched(browser, sidecar.port, complaints=REFUSED) as seen:
+            expect(verdict(seen.page)).to_have_text("Ready")
+            sidecar.signal(signal.SIGSTOP)
+            expect(verdict(seen.page)).to_have_text("No answer from the sidecar", timeout=20_000)
+            sidecar.signal(signal.SIGCONT)
+            expect(verdict(seen.page)).to_have_text("Ready")
+
+
+def test_a_drain_a_dead_server_and_one_never_heard_of_are_told_apart(browser, log):
+    toy = ToyProcess(models={"a": True})
+    flags = (f"--server-url={toy.url}", "--models=a", "--drain-seconds=30")
+    with running_sidecar(log, *flags) as sidecar, watched(browser, sidecar.port) as seen:
+        page = seen.page
+        with toy:
+            expect(verdict(page)).to_have_text("Ready")
+        expect(verdict(page)).to_have_text("Server not live")
+        expect(page.locator("#why")).to_contain_text("unreachable no connection to the server")
+        assert accessibility(page) == []
+        sidecar.signal(signal.SIGTERM)
+        expect(verdict(page)).to_have_text("Draining")
+        assert accessibility(page) == []
+        sidecar.signal(signal.SIGTERM)
+        sidecar.wait()
+
+
+def test_a_policy_that_spares_a_failing_model_is_explained(browser, log):
+    with (
+        ToyProcess(models={"a": True, "b": False}) as toy,
+        running_sidecar(
+            log, f"--server-url={toy.url}", "--models=a,b", "--readiness-policy=any",
+            "--require-server-ready=false",
+        ) as sidecar,
+        watched(browser, sidecar.port) as seen,
+    ):  # fmt: skip
+        expect(verdict(seen.page)).to_have_text("Ready")
+        expect(seen.page.locator("#why")).to_contain_text("1 of 2 required models ready, 1 needed.")
+        expect(seen.page.locator("#why")).to_contain_text("by the policy not in the way")
+        expect(row(seen.page, "server-ready")).to_contain_text("does not gate /readyz")
+
+
+def test_settings_that_were_refused_are_told(browser, log, tmp_path):
+    config = tmp_path / "sidecar.yaml"
+    config.write_text("models: [a]\n")
+    with ToyProcess(models={"a": True}) as toy:
+        with (
+            running_sidecar(log, f"--server-url={toy.url}", f"--config={config}") as sidecar,
+            watched(browser, sidecar.port) as seen,
+        ):
+            facts = seen.page.locator("#sidecar")
+            expect(facts).to_contain_text("loaded")
+            config.write_text("models: 7.5\n")
+            expect(facts).to_contain_text("newer ones were refused")
+            config.write_text("models: [b]\n")
+            expect(row(seen.page, "model:b")).to_contain_text("model_not_found")
+            expect(row(seen.page, "model:a")).to_have_count(0)
+            expect(facts).not_to_contain_text("refused")
+
+
+def test_names_are_text_however_they_look(browser, log):
+    names = ["<img src=x onerror=alert(1)>", "a&amp;b", "x" * 200, "é中"]
+    with ToyProcess(models=dict.fromkeys(names, True)) as toy:
+        flags = (f"--server-url={toy.url}", f"--models={json.dumps(names)}")
+        with (
+            running_sidecar(log, *flags) as sidecar,
+            watched(browser, sidecar.port, **LOOKS["phone"]) as seen,
+        ):
+            heads = seen.page.get_by_role("rowheader")
+            expect(heads).to_have_count(3 + len(names))
+            assert heads.all_inner_texts()[3:] == [f"model:{name}" for name in names]
+            assert seen.page.locator("img:not(svg)").count() == 0
+            assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_thousand_models_stay_usable(browser, log):
+    names = [f"model-{number}" for number in range(1000)]
+    models = dict.fromkeys(names, True) | {"model-777": False}
+    with ToyProcess(models=models) as toy:
+        flags = (f"--server-url={toy.url}", f"--models={','.join(names)}", "--period-seconds=5")
+        with (
+            running_sidecar(log, *flags, "--recovery-period-seconds=5") as sidecar,
+            watched(browser, sidecar.port) as seen,
+        ):
+            page = seen.page
+            heads = page.get_by_role("rowheader")
+            expect(page.get_by_text("1,003 checks, 2 failing")).to_be_visible()
+            expect(heads).to_have_count(200)
+            expect(heads.nth(1)).to_have_text("model:model-777")
+            page.get_by_role("searchbox").fill("MODEL-99")
+            expect(heads).to_have_count(11)
+            expect(page.get_by_text("11 of 1,003 checks, 2 failing")).to_be_visible()
+            page.get_by_role("searchbox").fill("not_ready")
+            expect(heads).to_have_text(["server-ready", "model:model-777"])
+            page.get_by_role("searchbox").fill("")
+            page.get_by_role("button", name="Show all 1,003").click()
+            expect(heads).to_have_count(1003)
+            milliseconds = page.evaluate(
+                "() => { const start = performance.now(); checks(latest, Date.now() + 1e4);"
+                " document.body.offsetHeight; return performance.now() - start; }"
+            )
+            assert milliseconds < 500
+            assert accessibility(page) == []
+
+
+def test_without_its_script_it_says_where_the_same_stands(browser, demo):
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{demo.port}/")
+        expect(page.get_by_text("This page needs its script.")).to_be_visible()
+
+
+def test_it_works_under_another_path_as_through_the_api_server(browser, demo):
+    with browser.new_context() as context:
+        page = context.new_page()
+        origin = f"http://127.0.0.1:{demo.port}"
+
+        def forward(route):
+            route.fulfill(
+                response=route.fetch(url=origin + route.request.url.partition("proxy")[2])
+            )
+
+        context.route("**/proxy/**", forward)
+        page.goto(f"{origin}/api/v1/namespaces/default/pods/inference:9808/proxy/")
+        expect(verdict(page)).to_have_text(re.compile("^(Ready|Not ready)$"))
