@@ -18,7 +18,7 @@ from typing import Any
 
 from prometheus_client.registry import CollectorRegistry
 
-from sidecar import __version__, demo, metrics, status, web
+from sidecar import __version__, assembly, demo, metrics, status, web
 from sidecar.force import Force, summary
 from sidecar.health import verdict
 from sidecar.reload import Reloader
@@ -148,7 +148,7 @@ def _document(force: Force, judges: Mapping[str, verdict.Judge]) -> dict[str, An
         {endpoint: judge(()) for endpoint, judge in judges.items()},
         force.policy,
         now=force.clock(),
-        about={"version": __version__, "server_url": force.settings.server_url},
+        about=assembly.about(force.settings),
     )
 
 
