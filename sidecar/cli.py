@@ -2,12 +2,13 @@
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # gRPC's core writes every failed connection to standard error by itself,
     # unless it is told otherwise before it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from sidecar.settings import BadSettings, Settings, config_path, load, unknown_variables
+    with _importing():
+        from sidecar.settings import BadSettings, Settings, config_path, load, unknown_variables
 
     options = _parser(Settings).parse_args(args)
     if options.command == "config" and options.schema:
@@ -94,10 +96,13 @@ def _wrong_options(options: argparse.Namespace) -> list[str]:
 
 
 def _check(settings: "Settings", wait: float, output: str) -> int:
-    from sidecar import check
+    with _importing():
+        from sidecar import check
 
     outcome = asyncio.run(check.run(settings, wait, sys.stderr))
     _ignore_signals()
+    # The interpreter would look through everything once more before it ends.
+    gc.freeze()
     print(outcome.findings if output == "text" else json.dumps(outcome.document) + "\n", end="")
     return outcome.code if outcome.signum is None else SIGNALLED + outcome.signum
 
@@ -105,7 +110,8 @@ def _check(settings: "Settings", wait: float, output: str) -> int:
 def _serve(
     settings: "Settings", load: Callable[[], "Settings"], config: Path | None, *, demo: bool
 ) -> int:
-    from sidecar import daemon, logs, web
+    with _importing():
+        from sidecar import daemon, logs, web
 
     logs.configure(settings.log_level, settings.log_format)
     try:
@@ -122,6 +128,17 @@ def _serve(
     asyncio.run((daemon.run_demo if demo else daemon.run)(settings, listener, load, config))
     _ignore_signals()
     return OK
+
+
+@contextlib.contextmanager
+def _importing() -> Iterator[None]:
+    """For imports: what comes of them stays, and to look through it for garbage takes long."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _ignore_signals() -> None:
