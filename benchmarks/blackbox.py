@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.processes import Endpoint, endpoint
-from tests.interop.inference_servers import Triton
+from tests.interop.tritons import Triton
 from tests.support import free_port, http_get, running_sidecar
 from tests.toy import ToyProcess
 

@@ -14,7 +14,9 @@ status.py    the one JSON document
 page/        the status page
 settings/    every knob, where it comes from, and every error in words
 certificates.py  when the TLS files expire
+assembly.py  what a daemon and a single check have in common
 daemon.py    puts the rooms together, and stops them in order
+check.py     asks once, or until all is ready, and leaves
 cli.py       the command line
 demo.py      a toy server whose health is chosen
 """

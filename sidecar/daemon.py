@@ -18,7 +18,7 @@ from typing import Any
 
 from prometheus_client.registry import CollectorRegistry
 
-from sidecar import __version__, demo, metrics, status, web
+from sidecar import __version__, assembly, demo, metrics, status, web
 from sidecar.force import Force, summary
 from sidecar.reload import Reloader
 from sidecar.settings import Model, Settings, unknown_variables
@@ -146,7 +146,7 @@ def _status(force: Force) -> Callable[[], bytes]:
         force.board.health,
         force.policy,
         force.clock(),
-        about={"version": __version__, "server_url": force.settings.server_url},
+        about=assembly.about(force.settings),
         reload_successful=force.loading.successful,
         loaded_at=force.loaded_at,
         pasts=force.history.pasts(),

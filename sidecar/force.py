@@ -1,25 +1,21 @@
 """The settings in force, what follows from them, and how others take their place."""
 
-import asyncio
 import logging
-import os
-import random
 import stat
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
 from prometheus_client.registry import CollectorRegistry
 
-from sidecar import __version__, certificates, logs, metrics, prober
+from sidecar import assembly, certificates, logs, metrics
 from sidecar.board import Board
-from sidecar.client import InferenceGRPCClient
 from sidecar.health import verdict
 from sidecar.health.checks import SERVER_LIVE, Answer
 from sidecar.health.state import Health
 from sidecar.history import History
-from sidecar.poller import Poller, Schedule
+from sidecar.prober import Link
 from sidecar.settings import BadSettings, Settings
 
 logger = logging.getLogger(__name__)
@@ -42,15 +38,9 @@ class Force:
         )
         self.history = History(health.checks)
         self.board = Board(health, [self.counter, logs.log_transitions, self.history])
-        self.link = prober.Link(_prober(settings, self.clock))
-        self.poller = Poller(
-            self.board,
-            _schedule(settings),
-            ask=self.link.ask,
-            wait_lost=self.link.wait_lost,
-            clock=self.clock,
-            sleep=asyncio.sleep,
-            uniform=random.uniform,
+        self.link = Link(assembly.make_prober(settings, self.clock))
+        self.poller = assembly.make_poller(
+            self.board, assembly.schedule(settings), self.link, self.clock
         )
         self._loaded()
 
@@ -74,7 +64,7 @@ class Force:
             if getattr(settings, name) != value:
                 logger.warning("%s stays %r until the next start", name, value)
         settings = settings.model_copy(update=kept)
-        candidate = _prober(settings, self.clock)
+        candidate = assembly.make_prober(settings, self.clock)
         answer = (await candidate.ask(SERVER_LIVE)).answer
         health = self.board.health
         if answer is not Answer.OK and health.live.answer is Answer.OK:
@@ -97,7 +87,7 @@ class Force:
         )
         self.counter.keep(self.board.health.checks)
         self.history.keep(self.board.health.checks)
-        self.poller.schedule = _schedule(settings)
+        self.poller.schedule = assembly.schedule(settings)
         logs.configure(settings.log_level, settings.log_format)
         self._loaded()
         logger.info("the settings are loaded anew", extra={"fields": summary(settings)})
@@ -113,45 +103,6 @@ class Force:
             path = settings.files.get(name)
             if path is not None and path.stat().st_mode & stat.S_IROTH:
                 logger.warning("%s: everybody on this machine may read %s", name, path)
-
-
-def _prober(settings: Settings, clock: Callable[[], float]) -> prober.Prober:
-    return prober.Prober(
-        _client(settings),
-        timeout=settings.timeout_seconds,
-        headers=settings.metadata,
-        clock=clock,
-    )
-
-
-def _schedule(settings: Settings) -> Schedule:
-    return Schedule(
-        period=settings.period_seconds,
-        recovery_period=settings.recovery_period,
-        jitter=settings.jitter,
-        concurrency=settings.concurrency,
-    )
-
-
-def _client(settings: Settings) -> InferenceGRPCClient:
-    return InferenceGRPCClient(
-        settings.server_url,
-        use_ssl=settings.tls,
-        root_certificates=_path(settings.tls_ca_file),
-        private_key=_path(settings.tls_key_file),
-        certificate_chain=_path(settings.tls_cert_file),
-        channel_args=prober.channel_args(
-            timeout=settings.timeout_seconds,
-            recovery_period=settings.recovery_period,
-            server_name=settings.tls_server_name,
-            user_agent=f"inference-health-sidecar/{__version__}",
-        ),
-        grpc_service=settings.grpc_service,
-    )
-
-
-def _path(path: os.PathLike[str] | None) -> str | None:
-    return None if path is None else os.fspath(path)
 
 
 def summary(settings: Settings) -> dict[str, Any]:

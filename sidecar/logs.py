@@ -82,10 +82,15 @@ class TextFormatter(logging.Formatter):
         parts = [f"{name}: {value}" for name, value in shown.items() if value not in ("", None)]
         tail = f" ({'; '.join(parts)})" if parts else ""
         line = f"{_time(record)} {record.levelname:<7} {record.getMessage()}{tail}"
-        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+        line = printable(line)
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line
+
+
+def printable(text: str) -> str:
+    """The text on one line: what is no printable character is written as its escape."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _time(record: logging.LogRecord) -> str:

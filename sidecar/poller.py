@@ -53,8 +53,8 @@ class Poller:
         self._sleep = sleep
         self._uniform = uniform
 
-    async def run(self) -> None:
-        """Polls until cancelled."""
+    async def run(self, done: Callable[[], bool] = lambda: False) -> None:
+        """Polls until cancelled, or until `done`, which is asked at the end of each round."""
         lost = asyncio.ensure_future(self._wait_lost())
         roused_at = float("-inf")
         due = self._clock() + self._uniform(0, self.schedule.jitter * self._period())
@@ -69,6 +69,8 @@ class Poller:
                     lost = asyncio.ensure_future(self._wait_lost())
                 started = self._clock()
                 await self.round()
+                if done():
+                    return
                 # A round that took longer than the period makes the next one
                 # late; the ones that fell due meanwhile are skipped.
                 jitter = self.schedule.jitter / 2

@@ -16,7 +16,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 from sidecar import page
-from sidecar.health.verdict import Finding, Judge, Verdict
+from sidecar.health.verdict import Judge, Verdict
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -132,20 +132,12 @@ def _answer(
 ) -> web.Response:
     if verdict.passing and not verbose:
         return web.Response(text="ok")
-    lines = [_line(finding) for finding in verdict.findings]
+    warnings = []
     if unmatched:
         names = ", ".join(json.dumps(name) for name in unmatched)
-        lines.append(f"warn: some health checks cannot be excluded: no matches for {names}")
-    lines.append(f"{endpoint} check {'passed' if verdict.passing else 'failed'}")
-    return web.Response(text="\n".join(lines) + "\n", status=200 if verdict.passing else 503)
-
-
-def _line(finding: Finding) -> str:
-    if finding.excluded:
-        return f"[+]{finding.name} excluded: ok"
-    if finding.passing:
-        return f"[+]{finding.name} ok"
-    return f"[-]{finding.name} failed: {finding.word}"
+        warnings.append(f"warn: some health checks cannot be excluded: no matches for {names}")
+    text = verdict.report(endpoint, *warnings)
+    return web.Response(text=text, status=200 if verdict.passing else 503)
 
 
 def _one_for_all(

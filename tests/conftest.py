@@ -1,6 +1,7 @@
 """Fixtures that more than one folder needs."""
 
 import os
+import signal
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,6 +35,15 @@ def _no_settings_from_outside(monkeypatch):
     for name in os.environ:
         if name.startswith("SIDECAR_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def restored_signals():
+    """The command line may set handlers of its own in this process."""
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
 
 
 @pytest.fixture(scope="session")

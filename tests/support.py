@@ -174,6 +174,23 @@ def clean_environment(**variables: str) -> dict[str, str]:
     return {**inherited, **variables}
 
 
+def python(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs the interpreter to its end."""
+    return subprocess.run(
+        [sys.executable, *args],
+        env=clean_environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def sidecar(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command to its end."""
+    return python("-m", "sidecar", *args, **variables)
+
+
 @contextlib.contextmanager
 def running_sidecar(
     log: Path,

@@ -1,7 +1,5 @@
 """The command line: commands, flags, help, exit codes."""
 
-import signal
-
 import pytest
 import yaml
 
@@ -9,13 +7,7 @@ from sidecar import __version__
 from sidecar.cli import main
 from sidecar.settings import Settings
 
-
-@pytest.fixture(autouse=True)
-def _restore_signals():
-    before = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for signum, handler in before.items():
-        signal.signal(signum, handler)
+pytestmark = pytest.mark.usefixtures("restored_signals")
 
 
 def test_the_version_is_printed(capsys):
@@ -24,7 +16,7 @@ def test_the_version_is_printed(capsys):
     assert capsys.readouterr().out == f"{__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["run", "config", "demo"])
+@pytest.mark.parametrize("command", ["run", "check", "config", "demo"])
 def test_every_setting_is_a_flag(command, capsys):
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"])
@@ -56,6 +48,22 @@ def test_config_prints_the_recovery_period_that_is_in_force_and_names_what_is_mi
 def test_a_flag_without_a_command_belongs_to_run(capsys):
     assert main(["--jitter", "7"]) == 2
     assert capsys.readouterr().err.startswith("sidecar: jitter: given '7' by --jitter")
+
+
+def test_everything_that_is_wrong_with_a_check_is_told_at_once(capsys):
+    assert main(["check", "--wait=1m", "--output=yaml", "--jitter=7"]) == 2
+    assert capsys.readouterr().err == (
+        "sidecar: wait: given '1m' by --wait; allowed: seconds, from 0 to a day\n"
+        "sidecar: output: given 'yaml' by --output; allowed: text or json\n"
+        "sidecar: jitter: given '7' by --jitter: input should be less than or equal to 1;"
+        " allowed: a share from 0 to 1\n"
+    )
+
+
+@pytest.mark.parametrize("wait", ["-1", "nan", "inf", "86401", ""])
+def test_seconds_to_wait_that_no_clock_comes_to_are_refused(wait, capsys):
+    assert main(["check", f"--wait={wait}"]) == 2
+    assert f"wait: given {wait!r} by --wait" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("args", [["--nope"], ["run", "--period", "3"], ["config", "extra"]])

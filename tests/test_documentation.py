@@ -8,7 +8,9 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from sidecar.health.checks import SERVER_LIVE, Observation
+from sidecar.check import EXITS
+from sidecar.cli import main
+from sidecar.health.checks import SERVER_LIVE, Answer, Observation
 from sidecar.health.state import EFFECTS, CheckState, Effect, Probe, Status, Thresholds, step
 from sidecar.health.verdict import ENDPOINTS, Policy
 from sidecar.metrics import HealthCollector, Loading, PollCounter, register_process
@@ -17,6 +19,7 @@ from tests.health.folding import initial
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+YAML_BLOCKS = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -121,7 +124,7 @@ def pod():
 
 
 def test_the_pod_in_the_readme_is_the_one_in_deploy(pod):
-    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    block, _ = YAML_BLOCKS
     assert yaml.safe_load(block) == pod
 
 
@@ -145,3 +148,36 @@ def test_the_pod_uses_paths_ports_and_variables_that_exist(pod):
         ("server", "startupProbe"): ("/startupz", port),
         ("server", "livenessProbe"): ("/healthz", port),
     }
+
+
+@pytest.fixture
+def waiting():
+    """The init container that waits for the models."""
+    (container,) = yaml.safe_load((ROOT / "deploy" / "wait.yaml").read_text())["spec"][
+        "initContainers"
+    ]
+    return container
+
+
+def test_the_init_container_in_the_readme_is_a_part_of_the_one_in_deploy(waiting):
+    _, block = YAML_BLOCKS
+    (shown,) = yaml.safe_load(block)["initContainers"]
+    assert shown == {key: waiting[key] for key in shown}
+
+
+@pytest.mark.usefixtures("restored_signals")
+def test_the_init_container_waits_by_flags_and_variables_that_exist(waiting, monkeypatch, capsys):
+    for variable in waiting["env"]:
+        monkeypatch.setenv(variable["name"], variable["value"])
+    # What is wrong with any of them is told with what is wrong with this one.
+    assert main([*waiting["args"], "--output=xml"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_exit_codes_of_a_check_are_in_their_table():
+    told = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[2])) for row in rows("Wait for it")}
+    codes = {
+        str(code): {answer.value for answer in Answer if EXITS[answer] == code}
+        for code in sorted(set(EXITS.values()))
+    }
+    assert told == {"0": set(), "2": set(), "130`, `143": set(), **codes}

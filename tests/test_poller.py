@@ -195,6 +195,14 @@ async def test_a_connection_lost_again_and_again_makes_a_round_each_recovery_per
     assert (await world.run()).starts == [0, 0.25, 1.25, 2.25]
 
 
+async def test_it_ends_at_the_end_of_the_round_after_which_it_is_done():
+    world = World()
+    ends = iter([False, True])
+    await world.poller.run(lambda: next(ends))
+    assert world.starts == [0, 5]
+    assert len(world.asked) == 2 * len(CHECKS)
+
+
 async def test_an_exception_while_asking_ends_the_poller():
     world = World(takes=lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -5,7 +5,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -13,7 +12,7 @@ import pytest
 
 from sidecar.demo import ToyServer
 from tests.conftest import EXPIRES
-from tests.support import clean_environment, free_port, running_sidecar, wait_until
+from tests.support import free_port, python, running_sidecar, sidecar, wait_until
 from tests.toy import ToyProcess
 
 ALL_OK = (
@@ -194,23 +193,6 @@ def test_a_peer_that_speaks_something_else_ends_in_a_word_and_the_daemon_goes_on
             wait_until(lambda: sidecar.metric('inference_polls_total{rpc="ServerLive"}') > polls)
 
 
-def python(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs the interpreter to its end."""
-    return subprocess.run(
-        [sys.executable, *args],
-        env=clean_environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-
-def sidecar(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command to its end."""
-    return python("-m", "sidecar", *args, **variables)
-
-
 def test_a_taken_port_ends_it_with_code_1_and_one_line():
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
@@ -221,7 +203,7 @@ def test_a_taken_port_ends_it_with_code_1_and_one_line():
     )
 
 
-@pytest.mark.parametrize("command", ["run", "config", "demo"])
+@pytest.mark.parametrize("command", ["run", "check", "config", "demo"])
 def test_bad_settings_end_every_command_with_code_2_and_nothing_starts(command):
     result = sidecar(command, "--jitter=7", SIDECAR_HTTP_PORT="x")
     assert (result.returncode, result.stdout) == (2, "")
@@ -254,8 +236,9 @@ def test_a_low_soft_limit_of_open_files_is_raised(log):
             connection.close()
 
 
-def test_a_signal_during_the_start_is_heard():
-    code = (
+@pytest.mark.parametrize(("command", "code"), [("run", 0), ("check", 143)])
+def test_a_signal_during_the_start_is_heard(command, code):
+    program = (
         "import os, signal, sys\n"
         "from sidecar import cli\n"
         "class Deliver:\n"
@@ -263,10 +246,10 @@ def test_a_signal_during_the_start_is_heard():
         "        if name == 'sidecar.settings':\n"
         "            os.kill(os.getpid(), signal.SIGTERM)\n"
         "sys.meta_path.insert(0, Deliver())\n"
-        "sys.exit(cli.main(['run', '--http-port=0']) or 7)\n"
+        "sys.exit(cli.main([sys.argv[1], '--http-port=0']) or 7)\n"
     )
-    result = python("-c", code)
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    result = python("-c", program, command)
+    assert (result.returncode, result.stdout, result.stderr) == (code, "", "")
 
 
 def test_the_demo_tells_what_to_try_and_shows_each_transition(log):

@@ -42,6 +42,12 @@ class Policy:
     require_server_ready: bool = True
     startup_grace: float = 0
 
+    def counts(self, check: Check) -> bool:
+        """Whether readiness rests on this check; the others are only shown."""
+        if check.rpc is Rpc.SERVER_READY:
+            return self.require_server_ready
+        return check not in self.optional
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -51,6 +57,15 @@ class Finding:
     passing: bool
     word: str
     excluded: bool = False
+
+    @property
+    def line(self) -> str:
+        """As Kubernetes' own health endpoints print it."""
+        if self.excluded:
+            return f"[+]{self.name} excluded: ok"
+        if self.passing:
+            return f"[+]{self.name} ok"
+        return f"[-]{self.name} failed: {self.word}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,12 @@ class Verdict:
     def findings(self) -> tuple[Finding, ...]:
         """One for each check that counts or is shown."""
         return tuple(self.tell())
+
+    def report(self, endpoint: str, *warnings: str) -> str:
+        """The findings line by line, warnings, and whether the endpoint passes."""
+        trailer = f"{endpoint} check {'passed' if self.passing else 'failed'}"
+        lines = [finding.line for finding in self.findings]
+        return "\n".join([*lines, *warnings, trailer]) + "\n"
 
 
 def liveness(health: Health, now: float, policy: Policy, exclude: Collection[str] = ()) -> Verdict:

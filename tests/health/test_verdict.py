@@ -181,3 +181,27 @@ def test_the_one_check_of_an_endpoint_can_be_excluded(rule):
     names = [finding.name for finding in rule(health, 999, POLICY).findings]
     assert not rule(health, 999, POLICY).passing
     assert rule(health, 999, POLICY, exclude=names).passing
+
+
+def test_a_report_has_a_line_for_each_finding_then_warnings_then_whether_it_passes():
+    health = fold(initial(), saw(SERVER_LIVE, "ok"), saw(A, "timeout"))
+    verdict = readiness(health, 0, POLICY, [B.name])
+    assert verdict.report("readyz", "warn: odd") == (
+        "[+]server-live ok\n"
+        "[-]server-ready failed: unknown\n"
+        "[-]model:a failed: timeout\n"
+        "[+]model:b:3 excluded: ok\n"
+        "warn: odd\n"
+        "readyz check failed\n"
+    )
+
+
+@pytest.mark.parametrize("require_server_ready", [True, False])
+def test_a_policy_says_which_checks_count(require_server_ready):
+    policy = replace(POLICY, optional=frozenset({A}), require_server_ready=require_server_ready)
+    assert {check: policy.counts(check) for check in CHECKS} == {
+        SERVER_LIVE: True,
+        SERVER_READY: require_server_ready,
+        A: False,
+        B: True,
+    }

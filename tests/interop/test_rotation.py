@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import trustme
 
-from tests.interop.inference_servers import Triton
+from tests.interop.tritons import Triton
 from tests.support import Sidecar, running_sidecar, wait_until
 from tests.volume import Volume, pair
 

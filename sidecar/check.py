@@ -1,0 +1,231 @@
+"""A single check: asks once, or until all is ready, and says what it came to."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, TextIO
+
+from sidecar import assembly, logs, status
+from sidecar.board import Board
+from sidecar.health.checks import SERVER_LIVE, Answer, Check, Observation
+from sidecar.health.state import Health, Thresholds, Transition
+from sidecar.health.verdict import Verdict, readiness
+from sidecar.history import History
+from sidecar.settings import Settings
+
+READY, NOT_READY, UNREACHABLE, NO_ANSWER = 0, 1, 3, 4
+
+# What the process ends with, by the last answer of a check that fails. When several
+# fail the least code counts: that something was answered proves more than silence.
+EXITS: Mapping[Answer | None, int] = {
+    Answer.OK: NOT_READY,  # not often enough in a row
+    Answer.NOT_READY: NOT_READY,
+    Answer.MODEL_NOT_FOUND: NOT_READY,
+    Answer.SHUTTING_DOWN: NOT_READY,
+    Answer.DENIED: NOT_READY,
+    Answer.UNIMPLEMENTED: NOT_READY,
+    Answer.ERROR: NOT_READY,
+    Answer.UNREACHABLE: UNREACHABLE,
+    Answer.TLS: UNREACHABLE,
+    Answer.TIMEOUT: NO_ANSWER,
+    None: NO_ANSWER,
+}
+
+# In a single round each check is asked once, so that one answer has to do.
+ONCE = Thresholds(failure=1, success=1)
+
+NAMED = 3  # of the checks that are waited for
+
+COLUMNS = 80  # of a terminal that does not know its own size
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What it came to: the findings as /readyz?verbose prints them, and the status document.
+
+    `code` is the exit code; `signum` the signal that ended the waiting, if one did.
+    """
+
+    code: int
+    findings: str
+    document: Mapping[str, Any]
+    signum: int | None = None
+
+
+async def run(settings: Settings, wait: float, stream: TextIO | None) -> Outcome:
+    """Asks everything once, and again and again for so many seconds while it is not ready.
+
+    The first round always comes to its end, a later one is cut when the time
+    is over. What is waited for, and the server's own texts, go to the stream.
+    SIGTERM and SIGINT end the waiting.
+    """
+    inquiry = _Inquiry(settings, wait)
+    waiting = _Waiting(stream, wait)
+    prober = assembly.make_prober(settings, inquiry.clock)
+    # Jitter keeps daemons apart that go on for ever; here somebody waits for the first answer.
+    schedule = replace(assembly.schedule(settings), jitter=0)
+    poller = assembly.make_poller(inquiry.board, schedule, prober, inquiry.clock)
+    first_round = asyncio.Event()
+
+    def done() -> bool:
+        first_round.set()
+        if inquiry.over:
+            return True
+        waiting.tell(inquiry)
+        return False
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(1)
+            waiting.draw(inquiry)
+
+    signalled = _signal()
+    polling = asyncio.create_task(poller.run(done))
+    ticking = asyncio.create_task(tick())
+    either: set[asyncio.Future[Any]] = {polling, signalled}
+    try:
+        await asyncio.wait(either, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        if not first_round.is_set():
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if polling.done():
+            polling.result()
+    finally:
+        tasks = [polling, ticking]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await prober.close()
+    waiting.end(inquiry.details())
+    return replace(inquiry.outcome(), signum=signalled.result() if signalled.done() else None)
+
+
+def _signal() -> "asyncio.Future[signal.Signals]":
+    """The first signal to stop, once there is one."""
+    loop = asyncio.get_running_loop()
+    coming: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def told(signum: signal.Signals) -> None:
+        if not coming.done():
+            coming.set_result(signum)
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, told, signum)
+    return coming
+
+
+class _Inquiry:
+    """What is asked, what is known so far, and what it would come to."""
+
+    def __init__(self, settings: Settings, wait: float) -> None:
+        self.clock = time.monotonic
+        self._about = assembly.about(settings)
+        self._policy = settings.policy
+        self._texts: dict[Check, str] = {}
+        thresholds = (settings.liveness, settings.readiness) if wait else (ONCE, ONCE)
+        health = Health.initial(settings.checks, self.clock(), *thresholds)
+        self._ends = health.started_at + wait
+        self._history = History(health.checks)
+        self.board = Board(health, [self._keep_text, self._history])
+
+    def _keep_text(self, seen: Observation, _: tuple[Transition, ...]) -> None:
+        self._texts[seen.check] = seen.detail
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return self.clock() - self.board.health.started_at
+
+    @property
+    def over(self) -> bool:
+        """Whether all is ready, or the time is over."""
+        return self._verdict().passing or self.clock() >= self._ends
+
+    def _verdict(self) -> Verdict:
+        return readiness(self.board.health, self.clock(), self._policy)
+
+    def failing(self) -> dict[Check, str]:
+        """The word of each check that keeps readiness from passing."""
+        findings = zip(self.board.health.checks, self._verdict().findings, strict=True)
+        return {c: f.word for c, f in findings if not f.passing and self._policy.counts(c)}
+
+    def details(self) -> list[str]:
+        """For each check that was not answered with ok, the server's or gRPC's own text."""
+        texts = self._texts.items()
+        return [f"{check.name}: {logs.printable(text)}" for check, text in texts if text]
+
+    def outcome(self) -> Outcome:
+        """What it comes to at this moment."""
+        health, now = self.board.health, self.clock()
+        ready = self._verdict()
+        moment = status.Moment(
+            health,
+            self._policy,
+            now,
+            about=self._about,
+            reload_successful=True,
+            loaded_at=health.started_at,
+            pasts=self._history.pasts(),
+        )
+        codes = [EXITS[health.checks[check].answer] for check in self.failing()]
+        return Outcome(
+            READY if ready.passing else min(codes),
+            ready.report("readyz"),
+            status.document(moment),
+        )
+
+
+class _Waiting:
+    """What is waited for: on a terminal a line that is written anew, else a line a change."""
+
+    def __init__(self, stream: TextIO | None, wait: float) -> None:
+        self._stream = stream
+        self._of = f" of {wait:g} s" if wait else ""
+        self._terminal = stream is not None and stream.isatty()
+        self._shown = ""
+
+    def tell(self, inquiry: _Inquiry) -> None:
+        """Tells what is waited for at the end of a round."""
+        if self._terminal:
+            self.draw(inquiry)
+            return
+        awaited = _awaited(inquiry.failing())
+        if awaited != self._shown:
+            self._shown = awaited
+            text = next(iter(inquiry.details()), "")
+            self._write(f"{self._line(inquiry, awaited)}{text and '; '}{text}\n")
+
+    def draw(self, inquiry: _Inquiry) -> None:
+        """Writes the terminal's line anew; its end is cut, for a line that wraps stays."""
+        if self._stream is not None and self._terminal:
+            columns = os.get_terminal_size(self._stream.fileno()).columns or COLUMNS
+            line = self._line(inquiry, _awaited(inquiry.failing()))[: columns - 1]
+            self._write(f"\r{line:{len(self._shown)}}")
+            self._shown = line
+
+    def end(self, lines: Iterable[str]) -> None:
+        """Takes the terminal's line away, and writes these."""
+        if self._terminal and self._shown:
+            self._write(f"\r{'':{len(self._shown)}}\r")
+        for line in lines:
+            self._write(f"{line}\n")
+
+    def _line(self, inquiry: _Inquiry, awaited: str) -> str:
+        return f"waiting for {awaited}, {int(inquiry.elapsed)} s{self._of}"
+
+    def _write(self, text: str) -> None:
+        if self._stream is not None:
+            self._stream.write(text)
+            self._stream.flush()
+
+
+def _awaited(failing: Mapping[Check, str]) -> str:
+    """The names and words of the checks that are waited for; of the server alone if it is one."""
+    if SERVER_LIVE in failing:
+        failing = {SERVER_LIVE: failing[SERVER_LIVE]}
+    named = ", ".join(f"{check.name} ({word})" for check, word in islice(failing.items(), NAMED))
+    others = len(failing) - NAMED
+    return f"{named} and {others} more" if others > 0 else named
