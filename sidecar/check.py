@@ -196,30 +196,37 @@ class _Waiting:
         if awaited != self._shown:
             self._shown = awaited
             text = next(iter(inquiry.details()), "")
-            self._write(f"{self._line(inquiry, awaited)}{text and '; '}{text}\n")
+            write(self._stream, f"{self._line(inquiry, awaited)}{text and '; '}{text}\n")
 
     def draw(self, inquiry: _Inquiry) -> None:
         """Writes the terminal's line anew; its end is cut, for a line that wraps stays."""
         if self._stream is not None and self._terminal:
             columns = os.get_terminal_size(self._stream.fileno()).columns or COLUMNS
             line = self._line(inquiry, _awaited(inquiry.failing()))[: columns - 1]
-            self._write(f"\r{line:{len(self._shown)}}")
+            write(self._stream, f"\r{line:{len(self._shown)}}")
             self._shown = line
 
     def end(self, lines: Iterable[str]) -> None:
         """Takes the terminal's line away, and writes these."""
         if self._terminal and self._shown:
-            self._write(f"\r{'':{len(self._shown)}}\r")
+            write(self._stream, f"\r{'':{len(self._shown)}}\r")
         for line in lines:
-            self._write(f"{line}\n")
+            write(self._stream, f"{line}\n")
 
     def _line(self, inquiry: _Inquiry, awaited: str) -> str:
         return f"waiting for {awaited}, {int(inquiry.elapsed)} s{self._of}"
 
-    def _write(self, text: str) -> None:
-        if self._stream is not None:
-            self._stream.write(text)
-            self._stream.flush()
+
+def write(stream: TextIO | None, text: str) -> None:
+    """Writes at once, if there is a stream. That nobody reads it any more is no failure."""
+    if stream is None:
+        return
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        # What is left would be written once more at the end, and change the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _awaited(failing: Mapping[Check, str]) -> str:

@@ -103,7 +103,8 @@ def _check(settings: "Settings", wait: float, output: str) -> int:
     _ignore_signals()
     # The interpreter would look through everything once more before it ends.
     gc.freeze()
-    print(outcome.findings if output == "text" else json.dumps(outcome.document) + "\n", end="")
+    text = outcome.findings if output == "text" else json.dumps(outcome.document) + "\n"
+    check.write(sys.stdout, text)
     return outcome.code if outcome.signum is None else SIGNALLED + outcome.signum
 
 

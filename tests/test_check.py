@@ -33,10 +33,18 @@ pytestmark = pytest.mark.usefixtures("restored_signals")
 READY = "[+]server-live ok\n[+]server-ready ok\n[+]model:a ok\nreadyz check passed\n"
 
 
-@pytest.fixture
-def toy() -> Iterator[ToyProcess]:
-    with ToyProcess(models={"a": True}, ready=True) as toy:
+@pytest.fixture(scope="module")
+def running_toy() -> Iterator[ToyProcess]:
+    with ToyProcess() as toy:
         yield toy
+
+
+@pytest.fixture
+def toy(running_toy: ToyProcess) -> ToyProcess:
+    """A server whose one model is ready, whatever the test before has made of it."""
+    running_toy.signal(signal.SIGCONT)
+    running_toy.tell(models={"a": True}, ready=True)
+    return running_toy
 
 
 def flags(toy: ToyProcess, *args: str) -> list[str]:
@@ -251,7 +259,7 @@ def test_a_first_round_comes_to_its_end_however_short_the_waiting(toy):
 def test_a_later_round_is_cut_when_the_time_is_over(toy):
     toy.tell(models={"a": False}, ready=True)
     started = time.monotonic()
-    with waiting(toy, *LONG, "--wait=2") as popen:
+    with waiting(toy, *LONG, "--wait=1") as popen:
         next_line(popen)
         toy.tell(models={"a": "silence"}, ready=True)
         popen.communicate(timeout=20)
@@ -351,6 +359,27 @@ def test_without_a_standard_error_only_the_findings_are_written(toy):
     )
     assert result.returncode == 1
     assert result.stdout.splitlines()[2:] == ["[-]model:a failed: error", "readyz check failed"]
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_whoever_stops_reading_changes_nothing(toy, stream):
+    toy.tell(models={"a": False}, ready=True)
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with subprocess.Popen(
+        [sys.executable, "-m", "sidecar", *flags(toy, "--wait=0.3")],
+        stdout=theirs if stream == "stdout" else subprocess.PIPE,
+        stderr=theirs if stream == "stderr" else subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+    ) as popen:
+        os.close(theirs)
+        stdout, stderr = popen.communicate(timeout=20)
+    assert popen.returncode == 1
+    if stream == "stdout":
+        assert stderr == "waiting for model:a (not_ready), 0 s of 0.3 s\n"
+    else:
+        assert stdout.endswith("readyz check failed\n")
 
 
 def test_it_starts_without_what_only_the_daemon_needs():
