@@ -57,7 +57,7 @@ def round_of_ours(client: InferenceGRPCClient) -> Callable[[], Awaitable[None]]:
         board,
         Schedule(period=60, concurrency=CONCURRENCY),
         ask=asking.ask,
-        wait_lost=client.wait_disconnected,
+        wait_changed=client.wait_changed,
         clock=time.monotonic,
         sleep=asyncio.sleep,
         uniform=random.uniform,

@@ -21,8 +21,8 @@ class Asking(Protocol):
         """Asks one check once."""
         ...
 
-    async def wait_lost(self) -> None:
-        """Returns when a connection that stood is lost or replaced."""
+    async def wait_changed(self) -> bool:
+        """Whether the connection is established or lost, when it is."""
         ...
 
 
@@ -44,7 +44,7 @@ def make_poller(
         board,
         schedule,
         ask=asking.ask,
-        wait_lost=asking.wait_lost,
+        wait_changed=asking.wait_changed,
         clock=clock,
         sleep=asyncio.sleep,
         uniform=random.uniform,

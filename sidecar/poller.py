@@ -1,10 +1,11 @@
-"""Rounds: when to ask, whom, how many at once; awake at once when the connection is lost."""
+"""Rounds: when to ask, whom, how many at once; awake at once when the connection changes."""
 
 import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from sidecar.board import Board
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, SILENT, Check, Observation
@@ -29,7 +30,7 @@ class Poller:
 
     schedule:         may be changed at any time; counts from the end of the round.
     ask:              asks one check; must end by itself, failures included.
-    wait_lost:        returns when a connection that stood is lost or replaced.
+    wait_changed:     whether a connection is established (True) or lost, when it is.
     clock, sleep:     monotonic seconds, and waiting for some of them.
     uniform:          a random number between two others.
     """
@@ -40,7 +41,7 @@ class Poller:
         schedule: Schedule,
         *,
         ask: Callable[[Check], Awaitable[Observation]],
-        wait_lost: Callable[[], Awaitable[None]],
+        wait_changed: Callable[[], Awaitable[bool]],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
         uniform: Callable[[float, float], float],
@@ -48,25 +49,27 @@ class Poller:
         self._board = board
         self.schedule = schedule
         self._ask = ask
-        self._wait_lost = wait_lost
+        self._wait_changed = wait_changed
         self._clock = clock
         self._sleep = sleep
         self._uniform = uniform
 
     async def run(self, done: Callable[[], bool] = lambda: False) -> None:
         """Polls until cancelled, or until `done`, which is asked at the end of each round."""
-        lost = asyncio.ensure_future(self._wait_lost())
+        change = asyncio.ensure_future(self._wait_changed())
         roused_at = float("-inf")
         due = self._clock() + self._uniform(0, self.schedule.jitter * self._period())
         try:
             while True:
-                await self._until(due, lost)
-                if lost.done():
-                    lost.result()
+                await self._until(due, change)
+                if change.done():
+                    established = change.result()
+                    change = asyncio.ensure_future(self._wait_changed())
+                    if established and self._board.health.settled:
+                        continue  # it was the round before that asked for it
                     # A server that drops each connection must not make the rounds spin.
                     await self._until(min(due, roused_at + self.schedule.recovery_period))
                     roused_at = self._clock()
-                    lost = asyncio.ensure_future(self._wait_lost())
                 started = self._clock()
                 await self.round()
                 if done():
@@ -76,7 +79,7 @@ class Poller:
                 jitter = self.schedule.jitter / 2
                 due = started + self._period() * self._uniform(1 - jitter, 1 + jitter)
         finally:
-            lost.cancel()
+            change.cancel()
 
     async def round(self) -> None:
         """Asks ServerLive, and then everything else unless the server as a whole is silent.
@@ -106,7 +109,7 @@ class Poller:
         settled = self._board.health.settled
         return self.schedule.period if settled else self.schedule.recovery_period
 
-    async def _until(self, due: float, event: asyncio.Future[None] | None = None) -> None:
+    async def _until(self, due: float, event: asyncio.Future[bool] | None = None) -> None:
         """Waits for a moment, or for an event that comes before it."""
         delay = due - self._clock()
         if delay <= 0:
@@ -115,8 +118,9 @@ class Poller:
             await self._sleep(delay)
             return
         sleeping = asyncio.ensure_future(self._sleep(delay))
+        either: set[asyncio.Future[Any]] = {sleeping, event}
         try:
-            await asyncio.wait({sleeping, event}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             sleeping.cancel()
 

@@ -126,9 +126,9 @@ class Prober:
             await self._judge_connection(answer)
         return Observation(check, answer, at, at - started, detail)
 
-    async def wait_lost(self) -> None:
-        """Returns when a connection that stood is lost; UsageError once it is closed."""
-        await self._client.wait_disconnected()
+    async def wait_changed(self) -> bool:
+        """Whether the connection is established or lost, when it is; UsageError once closed."""
+        return await self._client.wait_changed()
 
     async def close(self) -> None:
         """Closes the client; questions under way still get their answers."""
@@ -160,14 +160,15 @@ class Link:
         """Asks one check once, through the prober of this moment."""
         return self._prober.ask(check)
 
-    async def wait_lost(self) -> None:
-        """Returns when the connection is lost, or when another prober has come in its place."""
+    async def wait_changed(self) -> bool:
+        """Whether the connection is established or lost, when it is; replaced counts as lost."""
         prober = self._prober
         try:
-            await prober.wait_lost()
+            return await prober.wait_changed()
         except grpc.aio.UsageError:  # it has been closed
             if prober is self._prober:
                 raise
+            return False
 
     async def replace(self, prober: Prober) -> None:
         """Asks through another from now on, and closes the one before when it has its answers."""

@@ -30,6 +30,7 @@ class World:
         self.asked: list[tuple[float, Check]] = []
         self.in_flight = self.most_in_flight = 0
         self.lost = asyncio.Event()
+        self.established = asyncio.Event()
         self.finished = asyncio.Event()
         self.on_sleep: Callable[[float], Awaitable[None]] | None = None
         self.board = Board(initial(*self.checks))
@@ -37,7 +38,7 @@ class World:
             self.board,
             self.schedule,
             ask=self.ask,
-            wait_lost=self.wait_lost,
+            wait_changed=self.wait_changed,
             clock=lambda: self.now,
             sleep=self.sleep,
             uniform=self.chance,
@@ -61,9 +62,16 @@ class World:
             await self.on_sleep(seconds)
         self.now += seconds
 
-    async def wait_lost(self) -> None:
-        await self.lost.wait()
-        self.lost.clear()
+    async def wait_changed(self) -> bool:
+        both = [asyncio.create_task(event.wait()) for event in (self.lost, self.established)]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in both:
+                one.cancel()
+        established = not self.lost.is_set()
+        (self.established if established else self.lost).clear()
+        return established
 
     @property
     def starts(self) -> list[float]:
@@ -182,6 +190,32 @@ async def test_a_lost_connection_starts_a_round_at_once():
     assert (await world.run()).starts == [0, 2]
 
 
+async def test_a_connection_that_is_established_starts_a_round_at_once_while_all_is_not_well():
+    world = World(answers={SERVER_LIVE: "unreachable"}, rounds=2)
+
+    async def establish(_):
+        if world.now == 0:
+            world.now += 0.3
+            world.established.set()
+            await asyncio.Event().wait()
+
+    world.on_sleep = establish
+    assert (await world.run()).starts == [0, 0.3]
+
+
+async def test_a_connection_that_is_established_starts_no_round_while_all_is_well():
+    world = World(rounds=2)
+
+    async def establish(_):
+        if world.now == 0:
+            world.now += 2
+            world.established.set()
+            await asyncio.Event().wait()
+
+    world.on_sleep = establish
+    assert (await world.run()).starts == [0, 5]
+
+
 async def test_a_connection_lost_again_and_again_makes_a_round_each_recovery_period_at_most():
     world = World(rounds=4)
 
@@ -218,9 +252,9 @@ async def test_an_exception_while_asking_about_a_model_ends_the_poller():
 async def test_a_watcher_that_fails_ends_the_poller():
     world = World()
 
-    async def fail() -> None:
+    async def fail() -> bool:
         raise RuntimeError("the watcher has a bug")
 
-    world.poller._wait_lost = fail
+    world.poller._wait_changed = fail
     with pytest.raises(RuntimeError, match="the watcher has a bug"):
         await world.run()

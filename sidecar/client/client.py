@@ -181,9 +181,13 @@ class InferenceGRPCClient:
         data, read = request.SerializeToString(), description.repository_index
         return await self._connection.ask("RepositoryIndex", data, read, timeout, headers)
 
-    async def wait_disconnected(self) -> None:
-        """Returns when an established connection is lost; connects nothing by itself."""
-        await self._connection.wait_disconnected()
+    async def wait_changed(self) -> bool:
+        """Returns when the connection is established, with True, or lost, with False.
+
+        It connects nothing by itself. What changes between two waits is told
+        by the second one.
+        """
+        return await self._connection.wait_changed()
 
     async def reconnect(self) -> None:
         """Lets go of the channel; the next call opens another. Calls under way are cancelled.

@@ -68,6 +68,8 @@ class Connection:
         self._suspicion = suspicion
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: grpc.aio.Channel | None = None
+        self._watched: grpc.aio.Channel | None = None
+        self._seen = grpc.ChannelConnectivity.IDLE
         self._calls: dict[str, _Call] = {}
         self._closed = False
 
@@ -110,22 +112,25 @@ class Connection:
             self._log(rpc, outcome, started, metadata, about)
         return answer
 
-    async def wait_disconnected(self) -> None:
-        """Returns when an established connection is lost; connects nothing by itself.
+    async def wait_changed(self) -> bool:
+        """Returns when a connection is established, with True, or lost, with False.
 
-        Each wait is given the state that was last seen. A state read afresh
-        could hide a change in between, and then the wait would never end. A
-        channel that is replaced has lost nothing; its successor is waited on.
+        Each wait is given the state that was last seen, by the wait before it
+        too. A state read afresh could hide a change in between. A channel that
+        is replaced has lost nothing; its successor is waited on.
         """
         while True:
             channel = self._open()
-            seen = channel.get_state()
-            while seen is not grpc.ChannelConnectivity.SHUTDOWN:
-                await channel.wait_for_state_change(seen)
-                before, seen = seen, channel.get_state()
-                lost = seen is not grpc.ChannelConnectivity.SHUTDOWN
-                if before is grpc.ChannelConnectivity.READY and lost:
-                    return
+            if channel is not self._watched:
+                self._watched, self._seen = channel, channel.get_state()
+            while self._seen is not grpc.ChannelConnectivity.SHUTDOWN:
+                await channel.wait_for_state_change(self._seen)
+                before, self._seen = self._seen, channel.get_state()
+                if self._seen is grpc.ChannelConnectivity.SHUTDOWN:
+                    break
+                was, now = (s is grpc.ChannelConnectivity.READY for s in (before, self._seen))
+                if was is not now:
+                    return now
 
     async def reconnect(self, grace: float | None = None) -> None:
         """Lets go of the channel; the next call opens another.

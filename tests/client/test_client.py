@@ -99,36 +99,52 @@ async def test_close_may_be_called_twice_and_ends_the_client():
             await client.is_server_live()
 
 
-async def test_a_lost_connection_is_noticed_while_nothing_is_asked():
+async def test_a_connection_that_is_made_and_lost_is_noticed_while_nothing_is_asked():
     server = ToyServer()
     await server.start()
     async with client_for(server) as client:
-        lost = asyncio.create_task(client.wait_disconnected())
+        change = asyncio.create_task(client.wait_changed())
         await client.is_server_live()
+        assert await asyncio.wait_for(change, 5) is True
+        change = asyncio.create_task(client.wait_changed())
         await asyncio.sleep(0)
-        assert not lost.done()
+        assert not change.done()
         await server.stop()
-        await asyncio.wait_for(lost, 5)
+        assert await asyncio.wait_for(change, 5) is False
+
+
+async def test_what_changes_between_two_waits_is_told_by_the_second():
+    server = ToyServer()
+    await server.start()
+    async with client_for(server) as client:
+        change = asyncio.create_task(client.wait_changed())
+        await client.is_server_live()
+        assert await asyncio.wait_for(change, 5) is True
+        await server.stop()
+        with pytest.raises(grpc.RpcError):
+            await client.is_server_live()
+        assert await asyncio.wait_for(client.wait_changed(), 5) is False
 
 
 async def test_a_replaced_connection_is_not_lost_and_its_successor_is_watched():
     server = ToyServer()
     await server.start()
     async with client_for(server) as client:
-        lost = asyncio.create_task(client.wait_disconnected())
         for _ in range(2):
+            change = asyncio.create_task(client.wait_changed())
             await client.is_server_live()
+            assert await asyncio.wait_for(change, 5) is True
             await client.reconnect()
+        change = asyncio.create_task(client.wait_changed())
         await client.is_server_live()
-        await asyncio.sleep(0)
-        assert not lost.done()
+        assert await asyncio.wait_for(change, 5) is True
         await server.stop()
-        await asyncio.wait_for(lost, 5)
+        assert await asyncio.wait_for(client.wait_changed(), 5) is False
 
 
 async def test_without_a_connection_there_is_none_to_lose():
     async with InferenceGRPCClient(f"127.0.0.1:{free_port()}", retries=0) as client:
-        lost = asyncio.create_task(client.wait_disconnected())
+        lost = asyncio.create_task(client.wait_changed())
         with pytest.raises(grpc.RpcError):
             await client.is_server_live(timeout=1)
         assert not lost.done()
