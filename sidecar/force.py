@@ -3,14 +3,16 @@
 import logging
 import stat
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from prometheus_client.registry import CollectorRegistry
 
-from sidecar import assembly, certificates, logs, metrics
+from sidecar import assembly, logs, metrics
 from sidecar.board import Board
+from sidecar.certificates import earliest_expiry
 from sidecar.health import verdict
 from sidecar.health.checks import SERVER_LIVE, Answer
 from sidecar.health.state import Health
@@ -42,7 +44,7 @@ class Force:
         self.poller = assembly.make_poller(
             self.board, assembly.schedule(settings), self.link, self.clock
         )
-        self._loaded()
+        self._loaded(_expiry(settings))
 
     def judges(self) -> dict[str, verdict.Judge]:
         """For each endpoint what its rule says at the moment of the call."""
@@ -64,7 +66,11 @@ class Force:
             if getattr(settings, name) != value:
                 logger.warning("%s stays %r until the next start", name, value)
         settings = settings.model_copy(update=kept)
-        candidate = assembly.make_prober(settings, self.clock)
+        try:
+            expiry = _expiry(settings)
+            candidate = assembly.make_prober(settings, self.clock)
+        except ValueError as error:  # replaced once more since it was validated
+            raise BadSettings([f"a file has changed meanwhile: {error}"]) from None
         answer = (await candidate.ask(SERVER_LIVE)).answer
         health = self.board.health
         if answer is not Answer.OK and health.live.answer is Answer.OK:
@@ -89,20 +95,30 @@ class Force:
         self.history.keep(self.board.health.checks)
         self.poller.schedule = assembly.schedule(settings)
         logs.configure(settings.log_level, settings.log_format)
-        self._loaded()
+        self._loaded(expiry)
         logger.info("the settings are loaded anew", extra={"fields": summary(settings)})
         await self.link.replace(candidate)
 
-    def _loaded(self) -> None:
-        settings = self.settings
+    def _loaded(self, expiry: Mapping[str, float]) -> None:
         self.loaded_at = self.clock()
-        files = {"ca": settings.tls_ca_file, "cert": settings.tls_cert_file}
-        expiry = {n: certificates.earliest_expiry(p) for n, p in files.items() if p is not None}
         self.loading.succeeded(time.time(), expiry)
         for name in ("tls_key_file", "bearer_token_file"):
-            path = settings.files.get(name)
-            if path is not None and path.stat().st_mode & stat.S_IROTH:
+            path = self.settings.files.get(name)
+            if path is not None and _is_open_to_all(path):
                 logger.warning("%s: everybody on this machine may read %s", name, path)
+
+
+def _expiry(settings: Settings) -> dict[str, float]:
+    """The Unix time at which each TLS file expires."""
+    files = {"ca": settings.tls_ca_file, "cert": settings.tls_cert_file}
+    return {name: earliest_expiry(path) for name, path in files.items() if path is not None}
+
+
+def _is_open_to_all(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:  # it is being replaced, and will be looked at again
+        return False
 
 
 def summary(settings: Settings) -> dict[str, Any]:

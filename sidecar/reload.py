@@ -67,9 +67,9 @@ class Reloader:
         try:
             settings = await asyncio.to_thread(self._load)
             await self._apply(settings)
-        except BadSettings as error:
+        except (BadSettings, OSError) as error:  # OSError: a file went while it was read
             self._refused()
-            return error.lines
+            return error.lines if isinstance(error, BadSettings) else [str(error)]
         self._settings = settings
         return []
 

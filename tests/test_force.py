@@ -1,11 +1,12 @@
 """Settings that take the place of others, in this process."""
 
+import pytest
 from prometheus_client.registry import CollectorRegistry
 
 from sidecar.demo import ToyServer
 from sidecar.force import Force
 from sidecar.health.checks import SERVER_LIVE
-from sidecar.settings import load
+from sidecar.settings import BadSettings, load
 
 
 def loaded(server: ToyServer, **settings: str):
@@ -29,4 +30,20 @@ async def test_without_an_answer_over_the_old_connection_any_new_one_will_do():
         assert force.board.health.live.answer == "unimplemented"
         await force.apply(loaded(server, models="a", grpc_service="not.There.Either"))
         assert force.settings.grpc_service == "not.There.Either"
+        await force.link.close()
+
+
+async def test_a_file_that_changes_while_settings_are_taken_over_changes_nothing(pki, tmp_path):
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(pki.ca.read_bytes())
+    async with ToyServer({"a": True}) as server:
+        force = Force(loaded(server, models="a"), CollectorRegistry())
+        settings = loaded(server, models="a", tls_ca_file=str(ca))
+        ca.write_text("half of it")
+        with pytest.raises(BadSettings, match="a file has changed meanwhile: holds no certificate"):
+            await force.apply(settings)
+        assert force.settings.tls_ca_file is None
+        ca.unlink()
+        with pytest.raises(OSError, match="No such file"):
+            await force.apply(settings)
         await force.link.close()

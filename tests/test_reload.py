@@ -83,6 +83,21 @@ def test_a_bad_file_changes_nothing_and_says_all_that_is_wrong_once(toy, volume,
         assert names(sidecar) == ["b"]
 
 
+def test_a_file_that_is_gone_is_waited_for(toy, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("first")
+    flags = (f"--bearer-token-file={token}", "--models=a")
+    with running_sidecar(tmp_path / "log", f"--server-url={toy.url}", *flags) as sidecar:
+        sidecar.wait_for("/readyz", 200)
+        token.unlink()
+        wait_until(lambda: sidecar.metric(SUCCESSFUL) == 0)
+        (record,) = sidecar.records("the settings stay as they were")
+        assert str(token) in record["msg"]
+        token.write_text("second")
+        wait_until(lambda: sidecar.metric(SUCCESSFUL) == 1)
+        assert sidecar.failed_polls() == 0
+
+
 def test_sighup_loads_at_once(toy, volume, tmp_path):
     volume.put(**{"sidecar.yaml": "models: [a]"})
     flags = ("--period-seconds=3600", "--timeout-seconds=0.4")
