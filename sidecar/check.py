@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from sidecar import assembly, logs, status
 from sidecar.board import Board
-from sidecar.health.checks import SERVER_LIVE, Answer, Check, Observation
+from sidecar.health.checks import SERVER_LIVE, SILENT, Answer, Check, Observation
 from sidecar.health.state import Health, Thresholds, Transition
 from sidecar.health.verdict import Verdict, readiness
 from sidecar.history import History
@@ -132,6 +132,8 @@ class _Inquiry:
         self.board = Board(health, [self._keep_text, self._history])
 
     def _keep_text(self, seen: Observation, _: tuple[Transition, ...]) -> None:
+        if seen.check == SERVER_LIVE and seen.answer in SILENT:
+            self._texts.clear()  # the others are not asked, and what they said is over
         self._texts[seen.check] = seen.detail
 
     @property

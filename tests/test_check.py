@@ -234,6 +234,17 @@ def test_it_waits_for_a_server_that_is_not_yet_started():
             assert popen.returncode == 0
 
 
+def test_what_a_model_said_is_not_told_once_the_server_is_gone():
+    with ToyProcess(models={"a": "INTERNAL"}, ready=True) as toy, waiting(toy) as popen:
+        assert next_line(popen).startswith("waiting for model:a (error), _ s of 60 s; model:a: ")
+        toy.kill()
+        while "server-live (unreachable)" not in next_line(popen):
+            assert popen.poll() is None
+        popen.send_signal(signal.SIGTERM)
+        stderr = popen.communicate(timeout=20)[1]
+    assert [line.partition(":")[0] for line in stderr.splitlines()] == ["server-live"]
+
+
 def test_of_many_that_are_waited_for_the_first_are_named(toy):
     with waiting(toy, "--models=a,b,c,d,e,f") as popen:
         assert next_line(popen).startswith(
