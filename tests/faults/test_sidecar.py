@@ -17,11 +17,20 @@ import trustme
 
 from tests.faults.test_matrix import LOST, PATIENT, killed, recovers, revives, started, told, turns
 from tests.faults.world import AT_ONCE, NEXT_ROUND, RECOVERED, STALE, Step, world
-from tests.support import clean_environment, free_port, http_get, missing, wait_until
+from tests.support import (
+    clean_environment,
+    free_port,
+    http_get,
+    missing,
+    require_program,
+    wait_until,
+)
 from tests.toy import ToyProcess
 
 # As many as a twentieth of a core can just ask in time, here, and far more than a hundredth can.
 HUNDREDS = [f"m{number}" for number in range(300)]
+
+DAY = 86400
 
 CPU = Path("/sys/fs/cgroup/cpu")
 CPU_PERIOD = 1_000_000  # microseconds over which a share is meant, the most that the kernel takes
@@ -189,35 +198,28 @@ def test_a_name_that_no_longer_resolves_breaks_no_connection_that_stands(tmp_pat
 
 
 def test_steps_of_the_wall_clock_change_nothing(tmp_path, note):
-    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    if not libraries:
-        missing("faketime is not installed")
-    offset = tmp_path / "offset"
+    library, offset = tmp_path / "wall_clock.so", tmp_path / "ahead"
+    source = Path(__file__).with_name("wall_clock.c")
+    build = (require_program("cc"), "-shared", "-fPIC", "-o", library, source, "-ldl")
+    subprocess.run(build, check=True)
+    offset.write_bytes((0).to_bytes(8, sys.byteorder, signed=True))
 
     def steps(days: int) -> None:
-        # Read again at each call, so it must be whole at every moment.
-        written = tmp_path / "written"
-        written.write_text(f"{days:+}d\n")
-        written.rename(offset)
+        with offset.open("r+b") as file:
+            file.write((days * DAY).to_bytes(8, sys.byteorder, signed=True))
 
     def moves(days: int) -> Step:
         return Step(f"by {days} days", lambda _: steps(days), readyz=200, hold=STALE)
 
-    steps(0)
-    faked: dict[str, Any] = {
-        "LD_PRELOAD": str(libraries[0]),
-        "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    preloaded: dict[str, Any] = {"LD_PRELOAD": str(library), "WALL_CLOCK_AHEAD": str(offset)}
     answered = 'inference_last_success_timestamp_seconds{model="a",rpc="ModelReady",version=""}'
-    with world(tmp_path, **faked) as w:
+    with world(tmp_path, **preloaded) as w:
         w.sidecar.wait_for("/readyz", 200)
         for days in (1, -1000, 1000):
             moved = moves(days)
             note(moved.what, w.take(moved))
             ahead = w.sidecar.metric(answered) - time.time()
-            assert abs(ahead - days * 86400) < 10
+            assert abs(ahead - days * DAY) < 10
         killing = turns("the server is killed", killed, **LOST)
         note(killing.what, w.take(killing))
 
