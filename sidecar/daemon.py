@@ -62,7 +62,8 @@ async def run(
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
     try:
         _announce(settings, listener)
-        await _work([force.poller.run(), reloader.run()], stop, force)
+        jobs = force.poller.run(), reloader.run(), web.make_room(runner)
+        await _work(jobs, stop, force)
     finally:
         await force.link.close()
         await runner.cleanup()

@@ -9,6 +9,7 @@ import resource
 import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
+from typing import NoReturn
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -27,6 +28,11 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Server": "inference-health-sidecar",
 }
+
+
+# Several times what a node with its kubelet and a crowd of scrapers needs, and
+# far below the limit of descriptors that containers have.
+MOST_CONNECTIONS = 4096
 
 
 class CannotListen(Exception):
@@ -71,6 +77,19 @@ async def serve(app: web.Application, listener: socket.socket) -> web.AppRunner:
     await runner.setup()
     await web.SockSite(runner, listener).start()
     return runner
+
+
+async def make_room(runner: web.AppRunner, most: int = MOST_CONNECTIONS) -> NoReturn:
+    """Closes the oldest connections while there are more than so many, until cancelled.
+
+    The kubelet's is the newest, and Prometheus opens another one where its own
+    was closed; who stays is whoever holds connections open.
+    """
+    while True:
+        if runner.server is not None:
+            for connection in runner.server.connections[:-most]:
+                connection.force_close()
+        await asyncio.sleep(1)
 
 
 def _is_our_fault(record: logging.LogRecord) -> bool:

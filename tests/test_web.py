@@ -294,6 +294,33 @@ async def test_all_who_scrape_while_a_page_is_made_share_the_next_and_hold_nobod
     await runner.cleanup()
 
 
+async def test_of_too_many_connections_the_oldest_give_way():
+    listener = web.listen("127.0.0.1", 0)
+    app = web.build_app(
+        {"readyz": lambda _: Verdict(True)}, lambda: lambda: b"", CollectorRegistry()
+    )
+    runner = await web.serve(app, listener)
+    address = listener.getsockname()
+    held = []
+    for number in range(5):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n" if number in (1, 4) else b"GET /re")
+        held.append((reader, writer))
+    assert runner.server is not None
+    for number in (1, 4):
+        await held[number][0].readuntil(b"\r\n\r\nok")  # by then all have been accepted
+    room = asyncio.create_task(web.make_room(runner, most=3))
+    for reader, _ in held[:2]:
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert len(runner.server.connections) == 3
+    held[2][1].write(b"adyz HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert await asyncio.wait_for(held[2][0].readuntil(b"ok"), 5)
+    room.cancel()
+    for _, writer in held:
+        writer.close()
+    await runner.cleanup()
+
+
 async def raw(port: int, request: bytes) -> bytes:
     """What comes back for these bytes, until the server closes or says nothing more."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
