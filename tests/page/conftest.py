@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.page.browsers import launch
 from tests.support import Sidecar, require_program, running_sidecar
+
+# The page asks every two seconds, and less often on a slow machine.
+expect.set_options(timeout=15_000)
 
 
 @pytest.fixture(scope="session")
