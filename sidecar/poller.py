@@ -57,7 +57,7 @@ class Poller:
     async def run(self, done: Callable[[], bool] = lambda: False) -> None:
         """Polls until cancelled, or until `done`, which is asked at the end of each round."""
         change = asyncio.ensure_future(self._wait_changed())
-        roused_at = float("-inf")
+        roused_at = {True: -math.inf, False: -math.inf}
         due = self._clock() + self._uniform(0, self.schedule.jitter * self._period())
         try:
             while True:
@@ -67,9 +67,11 @@ class Poller:
                     change = asyncio.ensure_future(self._wait_changed())
                     if established and self._board.health.settled:
                         continue  # it was the round before that asked for it
-                    # A server that drops each connection must not make the rounds spin.
-                    await self._until(min(due, roused_at + self.schedule.recovery_period))
-                    roused_at = self._clock()
+                    # A server that drops each connection must not make the rounds spin,
+                    # but the loss of one that was just established is news.
+                    least = roused_at[established] + self.schedule.recovery_period
+                    await self._until(min(due, least), change if established else None)
+                    roused_at[established] = self._clock()
                 started = self._clock()
                 await self.round()
                 if done():

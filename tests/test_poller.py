@@ -203,6 +203,20 @@ async def test_a_connection_that_is_established_starts_a_round_at_once_while_all
     assert (await world.run()).starts == [0, 0.3]
 
 
+async def test_the_loss_of_a_connection_that_was_just_established_starts_a_round_at_once():
+    world = World(answers={SERVER_LIVE: "unreachable"}, rounds=3)
+
+    async def establish_and_lose(_):
+        event = {0: world.established, 0.3: world.lost}.get(world.now)
+        if event is not None:
+            world.now += 0.3
+            event.set()
+            await asyncio.Event().wait()
+
+    world.on_sleep = establish_and_lose
+    assert (await world.run()).starts == [0, 0.3, 0.6]
+
+
 async def test_a_connection_that_is_established_starts_no_round_while_all_is_well():
     world = World(rounds=2)
 
