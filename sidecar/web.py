@@ -9,10 +9,11 @@ import resource
 import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawRequestMessage
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
@@ -75,6 +76,8 @@ async def serve(app: web.Application, listener: socket.socket) -> web.AppRunner:
     logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, keepalive_timeout=20)
     await runner.setup()
+    if runner.server is not None:
+        runner.server.request_factory = _expecting_nothing(runner.server.request_factory)
     await web.SockSite(runner, listener).start()
     return runner
 
@@ -90,6 +93,22 @@ async def make_room(runner: web.AppRunner, most: int = MOST_CONNECTIONS) -> NoRe
             for connection in runner.server.connections[:-most]:
                 connection.force_close()
         await asyncio.sleep(1)
+
+
+def _expecting_nothing(make_request: Callable[..., web.BaseRequest]) -> Callable[..., Any]:
+    """Leaves the header Expect unheard, as RFC 9110 (10.1.1) allows: no body is read here.
+
+    aiohttp would quote an unknown expectation back, and fails where that is no UTF-8.
+    """
+
+    def make(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
+        if hdrs.EXPECT in message.headers:
+            headers = message.headers.copy()
+            headers.popall(hdrs.EXPECT)
+            message = message._replace(headers=type(message.headers)(headers))
+        return make_request(message, *rest)
+
+    return make
 
 
 def _is_our_fault(record: logging.LogRecord) -> bool:
