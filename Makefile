@@ -8,12 +8,12 @@ QUIET := --quiet --disable-pip-version-check
 PIP := $(BIN)/python -m pip install $(QUIET)
 
 # What needs other servers, or minutes, has targets of its own.
-QUICK := --ignore=tests/interop --ignore=tests/faults --ignore=tests/page
+QUICK := --ignore=tests/interop --ignore=tests/faults --ignore=tests/page --ignore=tests/deploy --ignore=tests/e2e
 
 # The lower bound, and the newest of every major since.
 PROTOBUFS := 4.25.3 5.* 6.* 7.*
 
-.PHONY: help demo test lint interop faults soak page screenshots test-lowest test-protobuf check protos format clean
+.PHONY: help demo test lint interop faults soak page screenshots deploy-checks test-lowest test-protobuf check protos format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -47,6 +47,9 @@ page: $(VENV)/.page  ## the status page in a real browser: Debian's chromium, an
 screenshots: $(VENV)/.page  ## the pictures of the demo's page in docs/
 	$(BIN)/python -m tests.page.screenshots
 
+deploy-checks: $(VENV)/.deploy  ## what stands in deploy/, and the image, without a cluster
+	$(BIN)/python -m pytest tests/deploy
+
 test-lowest:  ## the tests on the oldest versions that pyproject.toml allows
 	$(MAKE) VENV=$(VENV)-lowest LOWEST=1 $(VENV)-lowest/.lowest
 	$(VENV)-lowest/bin/python -m pytest $(QUICK) --numprocesses=auto --ignore=tests/oip/test_generated.py
@@ -62,7 +65,7 @@ test-protobuf: $(VENV)-protobuf/.dev  ## messages and client on every protobuf, 
 	  done; \
 	done
 
-check: test lint interop faults soak page test-lowest test-protobuf  ## everything
+check: test lint interop faults soak page deploy-checks test-lowest test-protobuf  ## everything
 
 protos: $(VENV)/.test  ## compile protos/ into sidecar/oip/
 	$(BIN)/python protos/compile.py
@@ -95,8 +98,12 @@ $(VENV)/.page: $(BIN)/python pyproject.toml
 	$(PIP) --editable '.[dev,page]'
 	@touch $@
 
+$(VENV)/.deploy: $(BIN)/python pyproject.toml
+	$(PIP) --editable '.[dev,deploy]'
+	@touch $@
+
 $(VENV)/.lint: $(BIN)/python pyproject.toml
-	$(PIP) --editable '.[dev,protos,page,lint]'
+	$(PIP) --editable '.[dev,protos,page,deploy,lint]'
 	@touch $@
 
 $(VENV)-protobuf/.dev: pyproject.toml
