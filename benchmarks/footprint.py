@@ -1,4 +1,4 @@
-"""How soon does the daemon answer, and how much memory does it take?
+"""How soon do daemon and check answer, and how much memory does the daemon take?
 
 Beside a process that only imports the same packages, the plain poller, and
 Debian's prometheus-blackbox-exporter where it is installed. Ten models; an
@@ -26,11 +26,9 @@ from benchmarks.processes import (
 )
 from tests.support import Sidecar, free_port, running_sidecar
 
-# What the daemon imports from others.
-IMPORTS = (
-    "import grpc.aio, aiohttp.web, google.protobuf.message_factory, prometheus_client,"
-    " pydantic_settings, yaml, sys"
-)
+# What check imports from others, and the daemon.
+OF_CHECK = "import grpc.aio, google.protobuf.message_factory, pydantic_settings, yaml, sys"
+OF_DAEMON = f"{OF_CHECK}, aiohttp.web, prometheus_client"
 
 MODELS = tuple(f"model-{number}" for number in range(10))
 HOUR = 3600 // 5 * (len(MODELS) + 2)  # questions at the default period
@@ -48,10 +46,10 @@ def flags(url: str) -> tuple[str, ...]:
     return f"--server-url={url}", f"--models={','.join(MODELS)}"
 
 
-def bare_imports() -> tuple[float, float]:
-    """Seconds until a process has imported what the daemon does from others, and its memory."""
+def bare_imports(imports: str = OF_DAEMON) -> tuple[float, float]:
+    """Seconds until a process has imported so much, and its memory."""
     started = time.perf_counter()
-    with process(sys.executable, "-c", f"{IMPORTS}; print(flush=True); sys.stdin.read()") as p:
+    with process(sys.executable, "-c", f"{imports}; print(flush=True); sys.stdin.read()") as p:
         assert p.stdout is not None
         p.stdout.readline()
         return time.perf_counter() - started, memory(p.pid)
@@ -63,6 +61,15 @@ def start_of_the_daemon(url: str) -> float:
     own = (f"--http-port={port}", "--http-host=127.0.0.1", *flags(url))
     with endpoint(sys.executable, "-m", "sidecar", "run", *own, port=port) as daemon:
         return daemon.seconds_to("/healthz")
+
+
+def answer_of_check(url: str) -> float:
+    """Seconds from the start of the process to what it says of a server that is ready."""
+    started = time.perf_counter()
+    with process(sys.executable, "-m", "sidecar", "check", *flags(url)) as check:
+        assert check.stdout is not None
+        assert check.stdout.readline() == "[+]server-live ok\n"
+        return time.perf_counter() - started
 
 
 def start_of_the_plain_poller(url: str) -> tuple[float, float]:
@@ -118,11 +125,15 @@ def starts(url: str, runs: int) -> Figures:
         for _ in range(runs)
     ]
     ours, bare, plain = (list(column) for column in zip(*rows, strict=True))
+    checks = [(answer_of_check(url), bare_imports(OF_CHECK)[0]) for _ in range(runs)]
+    check, bare_of_check = (list(column) for column in zip(*checks, strict=True))
     return {
         "start to the first answer on /healthz, s": ours,
         "start to the end of the bare imports, s": bare,
         "start to the first answer: to the bare imports": divide(ours, bare),
         "start to the plain poller's first answer: to the bare imports": divide(plain, bare),
+        "start of check to its findings, s": check,
+        "start of check to its findings: to the bare imports": divide(check, bare_of_check),
     }
 
 

@@ -3,8 +3,9 @@
 Alone: requests a second, beside a bare aiohttp handler and the plain poller's
 in turn, and the CPU that the process which answers takes for them.
 
-The crowd: a thousand models polled, four Prometheus that scrape, and a
-thousand connections that stand idle or have sent half a request.
+The crowd: a thousand models polled, four Prometheus that scrape each second,
+and a thousand connections that stand idle or have sent half a request. Then
+ten thousand models, of which one scrape after the other is made without a pause.
 
     python -m benchmarks.web [RUNS]
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 from benchmarks.figures import table
 from benchmarks.processes import cpu, echo_server, endpoint, get, plain_poller
 from sidecar import web
-from tests.support import free_port, running_sidecar, wait_until
+from tests.support import free_port, running_sidecar
 
 REQUESTS, AT_ONCE = 1000, 16
 TURNS = 6  # a run is so many times so many requests to each, in turn
@@ -104,17 +105,27 @@ def alone(servers: Sequence[tuple[int, int]]) -> dict[str, float]:
 
 
 async def in_a_crowd(port: int) -> dict[str, list[float]]:
-    """The slowest hundredth and the slowest of the kubelet's answers, in milliseconds."""
+    """The kubelet's answers while others scrape, and many hold connections that ask nothing."""
     idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(IDLE)]
     for _, writer in idle[::2]:
         writer.write(b"GET /healthz HT")
+    figures = await while_scraped(port, "in the crowd", scrapers=SCRAPERS, pause=1)
+    for _, writer in idle:
+        writer.close()
+    return figures
+
+
+async def while_scraped(
+    port: int, when: str, *, scrapers: int = 1, pause: float = 0
+) -> dict[str, list[float]]:
+    """The slowest hundredth and the slowest of the kubelet's answers, in milliseconds."""
 
     async def scrape() -> None:
         while True:
             await ask(port, "/metrics")
-            await asyncio.sleep(1)
+            await asyncio.sleep(pause)
 
-    scrapers = [asyncio.create_task(scrape()) for _ in range(SCRAPERS)]
+    scraping = [asyncio.create_task(scrape()) for _ in range(scrapers)]
     figures: dict[str, list[float]] = {}
     for path in ("/healthz", "/readyz"):
         took = []
@@ -122,24 +133,26 @@ async def in_a_crowd(port: int) -> dict[str, list[float]]:
             took.append(await ask(port, path) * 1000)
             await asyncio.sleep(0.005)
         took.sort()
-        figures[f"{path} in the crowd, 99th percentile, ms"] = [took[int(len(took) * 0.99)]]
-        figures[f"{path} in the crowd, slowest, ms"] = [took[-1]]
-    for scraper in scrapers:
+        figures[f"{path} {when}, 99th percentile, ms"] = [took[int(len(took) * 0.99)]]
+        figures[f"{path} {when}, slowest, ms"] = [took[-1]]
+    for scraper in scraping:
         scraper.cancel()
-    for _, writer in idle:
-        writer.close()
     return figures
+
+
+async def of_ten_thousand(port: int) -> dict[str, list[float]]:
+    """The kubelet's answers while there is always a scrape of so many models on its way."""
+    return await while_scraped(port, "while 10,000 models are scraped")
 
 
 def main(runs: int) -> None:
     """Prints the figures."""
     web.allow_many_connections()
-    models = ",".join(f"model-{number}" for number in range(1000))
     figures: dict[str, list[float]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(echo_server())
-        flags = (f"--server-url={url}", "--period-seconds=5", "--timeout-seconds=2")
+        flags = (f"--server-url={url}", "--timeout-seconds=2")
         with ExitStack() as few:
             ours = few.enter_context(running_sidecar(folder / "few", *flags, "--models=m"))
             port = free_port()
@@ -151,11 +164,14 @@ def main(runs: int) -> None:
             for _ in range(runs):
                 for label, value in alone(servers).items():
                     figures.setdefault(label, []).append(value)
-        many = stack.enter_context(running_sidecar(folder / "many", *flags, f"--models={models}"))
-        wait_until(lambda: many.get("/readyz").status == 200, within=60)
-        for _ in range(runs):
-            for label, values in asyncio.run(in_a_crowd(many.port)).items():
-                figures.setdefault(label, []).extend(values)
+        for models, period, measure in ((1000, 5, in_a_crowd), (10_000, 30, of_ten_thousand)):
+            names = ",".join(f"model-{number}" for number in range(models))
+            log, own = folder / str(models), (f"--models={names}", f"--period-seconds={period}")
+            with running_sidecar(log, *flags, *own) as many:
+                many.wait_for("/readyz", 200, within=60)
+                for _ in range(runs):
+                    for label, values in asyncio.run(measure(many.port)).items():
+                        figures.setdefault(label, []).extend(values)
     print(table(figures))
 
 
