@@ -65,8 +65,8 @@ class Poller:
                 if change.done():
                     established = change.result()
                     change = asyncio.ensure_future(self._wait_changed())
-                    if established and self._board.health.settled:
-                        continue  # it was the round before that asked for it
+                    if established and self._board.health.live.answer not in SILENT:
+                        continue  # it is the one over which the last round was answered
                     # A server that drops each connection must not make the rounds spin,
                     # but the loss of one that was just established is news.
                     least = roused_at[established] + self.schedule.recovery_period

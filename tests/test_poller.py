@@ -190,7 +190,7 @@ async def test_a_lost_connection_starts_a_round_at_once():
     assert (await world.run()).starts == [0, 2]
 
 
-async def test_a_connection_that_is_established_starts_a_round_at_once_while_all_is_not_well():
+async def test_a_connection_that_is_established_starts_a_round_at_once_when_the_server_was_silent():
     world = World(answers={SERVER_LIVE: "unreachable"}, rounds=2)
 
     async def establish(_):
@@ -217,17 +217,18 @@ async def test_the_loss_of_a_connection_that_was_just_established_starts_a_round
     assert (await world.run()).starts == [0, 0.3, 0.6]
 
 
-async def test_a_connection_that_is_established_starts_no_round_while_all_is_well():
-    world = World(rounds=2)
+@pytest.mark.parametrize(("answer", "starts"), [("ok", [0, 5]), ("not_ready", [0, 1])])
+async def test_a_connection_over_which_the_last_round_was_answered_starts_none(answer, starts):
+    world = World(answers={A: answer}, rounds=2)
 
     async def establish(_):
-        if world.now == 0:
-            world.now += 2
+        if not world.established.is_set() and world.now == 0:
+            world.now += 0.3
             world.established.set()
             await asyncio.Event().wait()
 
     world.on_sleep = establish
-    assert (await world.run()).starts == [0, 5]
+    assert (await world.run()).starts == starts
 
 
 async def test_a_connection_lost_again_and_again_makes_a_round_each_recovery_period_at_most():
