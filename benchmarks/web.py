@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.figures import table
 from benchmarks.processes import cpu, echo_server, endpoint, get, plain_poller
-from sidecar import web
+from sidecar.listener import allow_many_connections
 from tests.support import free_port, running_sidecar
 
 REQUESTS, AT_ONCE = 1000, 16
@@ -147,7 +147,7 @@ async def of_ten_thousand(port: int) -> dict[str, list[float]]:
 
 def main(runs: int) -> None:
     """Prints the figures."""
-    web.allow_many_connections()
+    allow_many_connections()
     figures: dict[str, list[float]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

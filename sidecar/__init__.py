@@ -10,6 +10,7 @@ history.py   keeps the answers before the last one
 metrics.py   shows it to Prometheus
 logs.py      tells people what changed
 web.py       answers the kubelet
+listener.py  has the port, and sees to it that there is room for the kubelet
 status.py    the one JSON document
 page/        the status page
 settings/    every knob, where it comes from, and every error in words

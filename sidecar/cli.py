@@ -112,21 +112,21 @@ def _serve(
     settings: "Settings", load: Callable[[], "Settings"], config: Path | None, *, demo: bool
 ) -> int:
     with _importing():
-        from sidecar import daemon, logs, web
+        from sidecar import daemon, listener, logs
 
     logs.configure(settings.log_level, settings.log_format)
     try:
-        listener = web.listen(settings.http_host, settings.http_port)
-    except web.CannotListen as error:
+        bound = listener.bind(settings.http_host, settings.http_port)
+    except listener.CannotListen as error:
         print(f"sidecar: {error}", file=sys.stderr)
         return FAILED
-    web.allow_many_connections()
+    listener.allow_many_connections()
     # The page of /metrics is made in a thread beside the loop, which would have to
     # wait for Python's default of 5 ms whenever it wants to go on meanwhile.
     sys.setswitchinterval(0.0002)
     # What was imported stays; to look through it for garbage would take 30 ms each time.
     gc.freeze()
-    asyncio.run((daemon.run_demo if demo else daemon.run)(settings, listener, load, config))
+    asyncio.run((daemon.run_demo if demo else daemon.run)(settings, bound, load, config))
     _ignore_signals()
     return OK
 

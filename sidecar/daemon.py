@@ -20,6 +20,7 @@ from prometheus_client.registry import CollectorRegistry
 
 from sidecar import __version__, assembly, demo, metrics, status, web
 from sidecar.force import Force, summary
+from sidecar.listener import Listener
 from sidecar.reload import Reloader
 from sidecar.settings import Model, Settings, unknown_variables
 
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 async def run(
     settings: Settings,
-    listener: socket.socket,
+    bound: socket.socket,
     load: Callable[[], Settings],
     config: Path | None = None,
 ) -> None:
@@ -55,24 +56,25 @@ async def run(
     )
     metrics.register_process(registry, _versions())
     app = web.build_app(judges, partial(_status, force), registry)
-    runner = await web.serve(app, listener)
+    listener = Listener(app)
+    await listener.start(bound)
     reloader = Reloader(
         settings, config, load=load, apply=force.apply, refused=force.loading.failed
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
     try:
-        _announce(settings, listener)
-        jobs = force.poller.run(), reloader.run(), web.make_room(runner)
+        _announce(settings, bound)
+        jobs = force.poller.run(), reloader.run(), listener.tend()
         await _work(jobs, stop, force)
     finally:
         await force.link.close()
-        await runner.cleanup()
+        await listener.close()
     logger.info("stopped")
 
 
 async def run_demo(
     settings: Settings,
-    listener: socket.socket,
+    bound: socket.socket,
     load: Callable[[], Settings],
     config: Path | None = None,
 ) -> None:
@@ -83,13 +85,13 @@ async def run_demo(
             "models": tuple(Model(name=name) for name in demo.MODELS),
         }
         script = asyncio.create_task(demo.perform(server))
-        text = demo.announcement(listener.getsockname()[1], settings.drain_seconds)
+        text = demo.announcement(bound.getsockname()[1], settings.drain_seconds)
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
         try:
             await run(
                 settings.model_copy(update=own),
-                listener,
+                bound,
                 lambda: load().model_copy(update=own),
                 config,
             )
@@ -163,9 +165,9 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _announce(settings: Settings, listener: socket.socket) -> None:
+def _announce(settings: Settings, bound: socket.socket) -> None:
     for name in unknown_variables(os.environ):
         logger.warning("%s is set, but there is no such setting", name)
-    address, port = listener.getsockname()[:2]
+    address, port = bound.getsockname()[:2]
     fields = {"address": address, "port": port, **summary(settings)}
     logger.info("sidecar %s is listening", __version__, extra={"fields": fields})

@@ -1,19 +1,11 @@
 """The endpoints: what the kubelet, Prometheus and people ask, answered from memory."""
 
 import asyncio
-import errno
 import json
-import logging
-import os
-import resource
-import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
-from typing import Any, NoReturn
 
-from aiohttp import hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_parser import RawRequestMessage
+from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
@@ -29,92 +21,6 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Server": "inference-health-sidecar",
 }
-
-
-# Several times what a node with its kubelet and a crowd of scrapers needs, and
-# far below the limit of descriptors that containers have.
-MOST_CONNECTIONS = 4096
-
-
-class CannotListen(Exception):
-    """The address cannot be listened on; the message says which and why."""
-
-
-def listen(host: str | None, port: int) -> socket.socket:
-    """A listening socket, on all interfaces and both families unless a host is given."""
-    try:
-        if host is not None:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            family, *_, address = found[0]
-            return socket.create_server(address[:2], family=family)
-        if socket.has_dualstack_ipv6():
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-        return socket.create_server(("", port))
-    except UnicodeError as error:
-        raise CannotListen(f"cannot listen on {host}, port {port}: not a host name") from error
-    except OSError as error:
-        where = f"{host or 'all interfaces'}, port {port}"
-        # socket.create_server puts the address into the error's own text as well.
-        known = error.errno in errno.errorcode
-        reason = os.strerror(error.errno or 0) if known else error.strerror
-        raise CannotListen(f"cannot listen on {where}: {reason}") from error
-
-
-def allow_many_connections() -> None:
-    """Raises this process's limit of open files as far as it may itself.
-
-    Each idle connection holds a descriptor, and without one left the kubelet
-    would not be heard. The soft limit is often 1024 where the hard one is far
-    above.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-async def serve(app: web.Application, listener: socket.socket) -> web.AppRunner:
-    """Starts to answer on the socket; the runner's cleanup() ends it."""
-    logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, keepalive_timeout=20)
-    await runner.setup()
-    if runner.server is not None:
-        runner.server.request_factory = _expecting_nothing(runner.server.request_factory)
-    await web.SockSite(runner, listener).start()
-    return runner
-
-
-async def make_room(runner: web.AppRunner, most: int = MOST_CONNECTIONS) -> NoReturn:
-    """Closes the oldest connections while there are more than so many, until cancelled.
-
-    The kubelet's is the newest, and Prometheus opens another one where its own
-    was closed; who stays is whoever holds connections open.
-    """
-    while True:
-        if runner.server is not None:
-            for connection in runner.server.connections[:-most]:
-                connection.force_close()
-        await asyncio.sleep(1)
-
-
-def _expecting_nothing(make_request: Callable[..., web.BaseRequest]) -> Callable[..., Any]:
-    """Leaves the header Expect unheard, as RFC 9110 (10.1.1) allows: no body is read here.
-
-    aiohttp would quote an unknown expectation back, and fails where that is no UTF-8.
-    """
-
-    def make(message: RawRequestMessage, *rest: Any) -> web.BaseRequest:
-        if hdrs.EXPECT in message.headers:
-            headers = message.headers.copy()
-            headers.popall(hdrs.EXPECT)
-            message = message._replace(headers=type(message.headers)(headers))
-        return make_request(message, *rest)
-
-    return make
-
-
-def _is_our_fault(record: logging.LogRecord) -> bool:
-    """Whether an error is worth a log record; a request that is no HTTP was answered with 400."""
-    error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError)
 
 
 def build_app(

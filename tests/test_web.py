@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import re
-import socket
 import threading
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +18,7 @@ from prometheus_client.registry import Collector
 from sidecar import web
 from sidecar.health.state import Health
 from sidecar.health.verdict import ENDPOINTS, Policy, Verdict
+from sidecar.listener import Listener, allow_many_connections, bind
 from tests.health.folding import A, B, all_ok, fold, initial, saw
 
 LINES = "[+]server-live ok\n[+]server-ready ok\n[+]model:a ok\n[+]model:b:3 ok\n"
@@ -55,11 +55,13 @@ async def site() -> AsyncIterator[Site]:
     registry = CollectorRegistry()
     Gauge("inference_x", "An example.", registry=registry).set(1)
     judges = {name: site.judge(rule) for name, rule in ENDPOINTS.items()}
-    listener = web.listen("127.0.0.1", 0)
-    site.port = listener.getsockname()[1]
-    runner = await web.serve(web.build_app(judges, lambda: lambda: b'{"a": 1}', registry), listener)
+    app = web.build_app(judges, lambda: lambda: b'{"a": 1}', registry)
+    listener = Listener(app)
+    bound = bind("127.0.0.1", 0)
+    site.port = bound.getsockname()[1]
+    await listener.start(bound)
     yield site
-    await runner.cleanup()
+    await listener.close()
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/startupz", "/livez"])
@@ -278,9 +280,10 @@ async def test_all_who_scrape_while_a_page_is_made_share_the_next_and_hold_nobod
     judges = {"readyz": site.judge(ENDPOINTS["readyz"])}
     app = web.build_app(judges, lambda: bytes, registry)
     app.middlewares.append(count)
-    listener = web.listen("127.0.0.1", 0)
-    site.port = listener.getsockname()[1]
-    runner = await web.serve(app, listener)
+    listener = Listener(app)
+    bound = bind("127.0.0.1", 0)
+    site.port = bound.getsockname()[1]
+    await listener.start(bound)
     scrapes = [asyncio.create_task(site.request("/metrics"))]
     assert await asyncio.to_thread(blocked.asked.acquire, timeout=10)
     scrapes += [asyncio.create_task(site.request("/metrics")) for _ in range(3)]
@@ -291,34 +294,7 @@ async def test_all_who_scrape_while_a_page_is_made_share_the_next_and_hold_nobod
     first, *others = [text.splitlines()[-1] for _, text in await asyncio.gather(*scrapes)]
     assert first == "pages 1.0"
     assert others == ["pages 2.0"] * 3
-    await runner.cleanup()
-
-
-async def test_of_too_many_connections_the_oldest_give_way():
-    listener = web.listen("127.0.0.1", 0)
-    app = web.build_app(
-        {"readyz": lambda _: Verdict(True)}, lambda: lambda: b"", CollectorRegistry()
-    )
-    runner = await web.serve(app, listener)
-    address = listener.getsockname()
-    held = []
-    for number in range(5):
-        reader, writer = await asyncio.open_connection(*address)
-        writer.write(b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n" if number in (1, 4) else b"GET /re")
-        held.append((reader, writer))
-    assert runner.server is not None
-    for number in (1, 4):
-        await held[number][0].readuntil(b"\r\n\r\nok")  # by then all have been accepted
-    room = asyncio.create_task(web.make_room(runner, most=3))
-    for reader, _ in held[:2]:
-        assert await asyncio.wait_for(reader.read(), 5) == b""
-    assert len(runner.server.connections) == 3
-    held[2][1].write(b"adyz HTTP/1.1\r\nHost: h\r\n\r\n")
-    assert await asyncio.wait_for(held[2][0].readuntil(b"ok"), 5)
-    room.cancel()
-    for _, writer in held:
-        writer.close()
-    await runner.cleanup()
+    await listener.close()
 
 
 async def raw(port: int, request: bytes) -> bytes:
@@ -362,7 +338,7 @@ async def test_odd_requests_are_answered_and_the_next_one_too(
 
 
 async def test_a_thousand_idle_connections_and_half_requests_do_not_stop_the_kubelet(site):
-    web.allow_many_connections()  # both ends of each are this process's
+    allow_many_connections()  # both ends of each are this process's
     beginnings = (b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: h\r\nX: ")
     idle = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(1000)]
     for number, (_, writer) in enumerate(idle):
@@ -370,40 +346,3 @@ async def test_a_thousand_idle_connections_and_half_requests_do_not_stop_the_kub
     assert await site.request("/healthz") == (200, "ok")
     for _, writer in idle:
         writer.close()
-
-
-def test_all_interfaces_means_both_families():
-    with web.listen(None, 0) as listener:
-        port = listener.getsockname()[1]
-        for address in ("127.0.0.1", "::1") if socket.has_dualstack_ipv6() else ("127.0.0.1",):
-            socket.create_connection((address, port), timeout=5).close()
-
-
-def test_without_ipv6_it_is_ipv4_alone(monkeypatch):
-    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
-    with web.listen(None, 0) as listener:
-        assert listener.family is socket.AF_INET
-
-
-@pytest.fixture
-def taken() -> Iterator[int]:
-    with web.listen("127.0.0.1", 0) as listener:
-        yield listener.getsockname()[1]
-
-
-@pytest.mark.parametrize("host", [None, "127.0.0.1"])
-def test_a_taken_port_is_named(taken, host):
-    where = host or "all interfaces"
-    with pytest.raises(web.CannotListen, match=f"{where}, port {taken}: Address already in use"):
-        web.listen(host, taken)
-
-
-@pytest.mark.parametrize("host", ["a..b", "x" * 70])
-def test_a_host_that_can_be_no_name_is_named(host):
-    with pytest.raises(web.CannotListen, match=f"cannot listen on {host}, port 0: not a host name"):
-        web.listen(host, 0)
-
-
-def test_a_host_that_is_not_ours_is_named():
-    with pytest.raises(web.CannotListen, match=r"cannot listen on host\.invalid, port 0: "):
-        web.listen("host.invalid", 0)

@@ -1,0 +1,124 @@
+"""The port: what it is bound to, and who may stay on it."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from sidecar.listener import CannotListen, Listener, bind
+from tests.support import untyped
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@asynccontextmanager
+async def listening(
+    **limits: float,
+) -> AsyncIterator[tuple[Listener, Callable[[bytes], Awaitable[Connection]]]]:
+    """A listener that is tended, and what opens a connection to it and sends the beginning."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    listener, bound = Listener(app, **untyped(limits)), bind("127.0.0.1", 0)
+    await listener.start(bound)
+    opened = []
+
+    async def connect(sent: bytes) -> Connection:
+        reader, writer = await asyncio.open_connection(*bound.getsockname())
+        writer.write(sent)
+        opened.append(writer)
+        if sent == REQUEST:
+            await reader.readuntil(b"\r\n\r\nok")  # by then all before it have been accepted
+        return reader, writer
+
+    try:
+        yield listener, connect
+    finally:
+        for writer in opened:
+            writer.close()
+        await listener.close()
+
+
+async def test_of_too_many_connections_the_oldest_give_way():
+    async with listening(most=3) as (listener, connect):
+        held = [await connect(sent) for sent in (b"GET", REQUEST, b"GET", b"GET", REQUEST)]
+        tending = asyncio.create_task(listener.tend())
+        for reader, _ in held[:2]:
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert len(listener.connections) == 3
+        reader, writer = held[2]
+        writer.write(REQUEST.removeprefix(b"GET"))
+        assert await asyncio.wait_for(reader.readuntil(b"ok"), 5)
+        tending.cancel()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: h\r\n", REQUEST])
+async def test_a_connection_that_asks_nothing_for_too_long_is_closed(sent):
+    async with listening(patience=0.2) as (listener, connect):
+        reader, _ = await connect(sent)
+        tending = asyncio.create_task(listener.tend())
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        tending.cancel()
+
+
+async def test_a_connection_that_goes_on_asking_stays():
+    async with listening(patience=0.2) as (listener, connect):
+        tending = asyncio.create_task(listener.tend())
+        silent, _ = await connect(b"GET")
+        reader, writer = await connect(REQUEST)
+
+        async def ask_on() -> None:
+            while True:
+                writer.write(REQUEST)
+                await reader.readuntil(b"\r\n\r\nok")
+
+        asking = asyncio.create_task(ask_on())
+        assert await asyncio.wait_for(silent.read(), 5) == b""
+        assert not asking.done()
+        asking.cancel()
+        tending.cancel()
+
+
+def test_all_interfaces_means_both_families():
+    with bind(None, 0) as listener:
+        port = listener.getsockname()[1]
+        for address in ("127.0.0.1", "::1") if socket.has_dualstack_ipv6() else ("127.0.0.1",):
+            socket.create_connection((address, port), timeout=5).close()
+
+
+def test_without_ipv6_it_is_ipv4_alone(monkeypatch):
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with bind(None, 0) as listener:
+        assert listener.family is socket.AF_INET
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with bind("127.0.0.1", 0) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("host", [None, "127.0.0.1"])
+def test_a_taken_port_is_named(taken, host):
+    where = host or "all interfaces"
+    with pytest.raises(CannotListen, match=f"{where}, port {taken}: Address already in use"):
+        bind(host, taken)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70])
+def test_a_host_that_can_be_no_name_is_named(host):
+    with pytest.raises(CannotListen, match=f"cannot listen on {host}, port 0: not a host name"):
+        bind(host, 0)
+
+
+def test_a_host_that_is_not_ours_is_named():
+    with pytest.raises(CannotListen, match=r"cannot listen on host\.invalid, port 0: "):
+        bind("host.invalid", 0)
