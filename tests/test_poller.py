@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -231,17 +231,18 @@ async def test_a_connection_over_which_the_last_round_was_answered_starts_none(a
     assert (await world.run()).starts == starts
 
 
-async def test_a_connection_lost_again_and_again_makes_a_round_each_recovery_period_at_most():
-    world = World(rounds=4)
+async def test_a_connection_lost_again_and_again_makes_ten_rounds_in_ten_recovery_periods():
+    world = World(rounds=13, schedule=replace(STEADY, period=60))
 
     async def lose(seconds):
-        if not world.lost.is_set() and seconds > 1:
+        if seconds > 30:
             world.now += 0.25
             world.lost.set()
             await asyncio.Event().wait()
 
     world.on_sleep = lose
-    assert (await world.run()).starts == [0, 0.25, 1.25, 2.25]
+    at_once = [0.25 * number for number in range(11)]
+    assert (await world.run()).starts == [*at_once, 10.25, 10.5]
 
 
 async def test_it_ends_at_the_end_of_the_round_after_which_it_is_done():
