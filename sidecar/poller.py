@@ -10,7 +10,7 @@ from typing import Any
 from sidecar.board import Board
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, SILENT, Check, Observation
 
-# Rounds that losses, or connections, may start at once, in as many recovery periods.
+# So many rounds may be started by losses, or by connections, in a row; then one a recovery period.
 BURST = 10
 
 
@@ -60,7 +60,7 @@ class Poller:
     async def run(self, done: Callable[[], bool] = lambda: False) -> None:
         """Polls until cancelled, or until `done`, which is asked at the end of each round."""
         change = asyncio.ensure_future(self._wait_changed())
-        roused_at = {event: deque([-math.inf] * BURST, BURST) for event in (True, False)}
+        spent = {True: -math.inf, False: -math.inf}
         due = self._clock() + self._uniform(0, self.schedule.jitter * self._period())
         try:
             while True:
@@ -72,9 +72,10 @@ class Poller:
                         continue  # it is the one over which the last round was answered
                     # A server that drops each connection must not make the rounds spin,
                     # but the loss of one that was just established is news.
-                    least = roused_at[established][0] + BURST * self.schedule.recovery_period
+                    recovery = self.schedule.recovery_period
+                    least = spent[established] - (BURST - 1) * recovery
                     await self._until(min(due, least), change if established else None)
-                    roused_at[established].append(self._clock())
+                    spent[established] = max(spent[established], self._clock()) + recovery
                 started = self._clock()
                 await self.round()
                 if done():

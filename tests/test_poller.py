@@ -231,8 +231,8 @@ async def test_a_connection_over_which_the_last_round_was_answered_starts_none(a
     assert (await world.run()).starts == starts
 
 
-async def test_a_connection_lost_again_and_again_makes_ten_rounds_in_ten_recovery_periods():
-    world = World(rounds=13, schedule=replace(STEADY, period=60))
+async def test_a_connection_lost_again_and_again_makes_ten_rounds_and_then_one_a_recovery_period():
+    world = World(rounds=16, schedule=replace(STEADY, period=60))
 
     async def lose(seconds):
         if seconds > 30:
@@ -241,8 +241,8 @@ async def test_a_connection_lost_again_and_again_makes_ten_rounds_in_ten_recover
             await asyncio.Event().wait()
 
     world.on_sleep = lose
-    at_once = [0.25 * number for number in range(11)]
-    assert (await world.run()).starts == [*at_once, 10.25, 10.5]
+    at_once = [0.25 * number for number in range(14)]
+    assert (await world.run()).starts == [*at_once, 4.25, 5.25]
 
 
 async def test_it_ends_at_the_end_of_the_round_after_which_it_is_done():
