@@ -67,7 +67,7 @@ class Kills:
         self.plain: list[float] = []
 
     async def once(self, toy: ToyProcess, ours: Sidecar, plain: Endpoint) -> None:
-        """One kill, at a random moment of the plain poller's period.
+        """One kill, at a random moment of the plain poller's period, of a server up for as long.
 
         The plain poller is left out where it has not yet noticed that the
         server is back from the kill before.
@@ -75,7 +75,7 @@ class Kills:
         connected = asyncio.Event()
         bare = asyncio.create_task(seen_by_a_bare_channel(toy, connected))
         await connected.wait()
-        await asyncio.sleep(random.uniform(0, PLAIN_PERIOD))
+        await asyncio.sleep(random.uniform(1, 2) * PLAIN_PERIOD)
         plain_was_ready = await get(plain.port, "/readyz") == 200
         killed = time.perf_counter()
         toy.kill()
