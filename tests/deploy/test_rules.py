@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -101,7 +102,7 @@ def test_an_alert_says_how_urgent_it_is_what_it_means_and_where_to_read_on(name)
     assert alert["annotations"].keys() == {"summary", "description", "runbook"}
     assert alert["annotations"]["runbook"] == f"deploy/runbook.md#{name.lower()}"
     for text in ("summary", "description"):
-        assert re.fullmatch(r"[A-Z].*\.", alert["annotations"][text])
+        assert re.fullmatch(r"([A-Z]|{{).*\.", alert["annotations"][text])
 
 
 def test_the_runbook_has_one_section_an_alert_in_the_order_of_the_rules():
@@ -128,3 +129,14 @@ def test_nothing_pages_before_the_time_that_the_pod_gives_to_loading():
         "InferenceHealthNotStarted",
         "InferenceHealthModelNotReady",
     }
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"), [("podmonitor.yaml", "PodMonitor"), ("rules.yaml", "PrometheusRule")]
+)
+def test_the_operator_takes_the_object(file, kind):
+    schemas = yaml.safe_load(Path(__file__).with_name("prometheus_operator.yaml").read_text())
+    schema = {"$ref": f"#/{kind}", **schemas}
+    jsonschema.Draft202012Validator(schema).validate(
+        yaml.safe_load((DEPLOY / "prometheus" / file).read_text())
+    )
