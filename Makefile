@@ -51,7 +51,7 @@ deploy-checks: $(VENV)/.deploy  ## what stands in deploy/, and the image, withou
 	$(BIN)/python -m pytest tests/deploy
 
 dashboard: $(VENV)/.deploy  ## write deploy/grafana/dashboard.json
-	$(BIN)/python deploy/grafana/dashboard.py
+	$(BIN)/python -m deploy.grafana.dashboard
 
 test-lowest:  ## the tests on the oldest versions that pyproject.toml allows
 	$(MAKE) VENV=$(VENV)-lowest LOWEST=1 $(VENV)-lowest/.lowest

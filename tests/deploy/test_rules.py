@@ -1,4 +1,4 @@
-"""Each alert fires when it should and not when it nearly should, and tells whoever it wakes what to do."""
+"""Each alert fires when it should, not when it nearly should, and says what is to be done."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ each_alert = pytest.mark.parametrize("name", ALERTS)
 
 @pytest.fixture
 def promtool(tmp_path):
-    """Runs promtool beside the plain rules and the cases; gives its exit code and all its output."""
+    """Runs promtool beside plain rules and cases; gives its exit code and all that it said."""
     program = require_program("promtool")
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(SPEC))
     shutil.copy(CASES, tmp_path)
