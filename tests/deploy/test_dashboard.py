@@ -61,7 +61,7 @@ def test_panels_and_their_queries_can_be_told_apart():
 
 
 def test_no_panel_lies_over_another_or_beyond_the_edge():
-    taken = set()
+    taken: set[tuple[int, int]] = set()
     for panel in BOARD["panels"]:
         place = panel["gridPos"]
         cells = {
