@@ -13,7 +13,7 @@ QUICK := --ignore=tests/interop --ignore=tests/faults --ignore=tests/page --igno
 # The lower bound, and the newest of every major since.
 PROTOBUFS := 4.25.3 5.* 6.* 7.*
 
-.PHONY: help demo test lint interop faults soak page screenshots deploy-checks test-lowest test-protobuf check protos format clean
+.PHONY: help demo test lint interop faults soak page screenshots deploy-checks dashboard test-lowest test-protobuf check protos format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -49,6 +49,9 @@ screenshots: $(VENV)/.page  ## the pictures of the demo's page in docs/
 
 deploy-checks: $(VENV)/.deploy  ## what stands in deploy/, and the image, without a cluster
 	$(BIN)/python -m pytest tests/deploy
+
+dashboard: $(VENV)/.deploy  ## write deploy/grafana/dashboard.json
+	$(BIN)/python -m deploy.grafana.dashboard
 
 test-lowest:  ## the tests on the oldest versions that pyproject.toml allows
 	$(MAKE) VENV=$(VENV)-lowest LOWEST=1 $(VENV)-lowest/.lowest

@@ -1,0 +1,142 @@
+"""Each alert fires when it should, not when it nearly should, and says what is to be done."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.support import require_program
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+CASES = Path(__file__).with_name("rules_test.yaml")
+
+SPEC = yaml.safe_load((DEPLOY / "prometheus" / "rules.yaml").read_text())["spec"]
+RULES: list[dict[str, Any]] = [rule for group in SPEC["groups"] for rule in group["rules"]]
+ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+RECORDED = {rule["record"]: rule["expr"] for rule in RULES if "record" in rule}
+
+each_alert = pytest.mark.parametrize("name", ALERTS)
+
+
+@pytest.fixture
+def promtool(tmp_path):
+    """Runs promtool beside plain rules and cases; gives its exit code and all that it said."""
+    program = require_program("promtool")
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(SPEC))
+    shutil.copy(CASES, tmp_path)
+
+    def run(*args: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [program, *args],
+            cwd=tmp_path,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    return run
+
+
+def test_promtool_finds_no_fault_with_the_rules(promtool):
+    code, said = promtool("check", "rules", "rules.yaml")
+    assert (code, f"SUCCESS: {len(RULES)} rules found" in said) == (0, True), said
+
+
+def test_in_every_case_the_alerts_that_fire_are_the_ones_that_it_names(promtool):
+    code, said = promtool("test", "rules", CASES.name)
+    assert code == 0, said
+
+
+def fires_by_case(alert: str) -> dict[str, bool]:
+    """The cases about an alert, and whether it is among those that fire."""
+    cases = yaml.safe_load(CASES.read_text())["tests"]
+    return {
+        case["name"]: any(
+            f'alertname="{alert}"' in sample["labels"]
+            for expected in case["promql_expr_test"]
+            for sample in expected["exp_samples"]
+        )
+        for case in cases
+        if case["name"].partition(":")[0] == alert
+    }
+
+
+@each_alert
+def test_an_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not(name):
+    assert set(fires_by_case(name).values()) == {True, False}
+
+
+def metrics(expr: str) -> set[str]:
+    """The scraped metrics that an expression stands on, through what was recorded."""
+    for record, recorded in RECORDED.items():
+        expr = expr.replace(record, recorded)
+    return set(re.findall(r"\b(?:inference_\w+|up)\b", expr))
+
+
+@each_alert
+def test_a_case_in_which_an_alert_does_not_fire_has_what_it_looks_at_first(name):
+    looked_at = re.search(r"\b(?:inference_\w+|up)\b", ALERTS[name]["expr"])
+    recorded = next((r for r in RECORDED if ALERTS[name]["expr"].startswith(r)), None)
+    first = metrics(recorded) if recorded else {looked_at[0]} if looked_at else set()
+    assert first
+    for case in yaml.safe_load(CASES.read_text())["tests"]:
+        if case["name"].partition(":")[0] == name:
+            played = {series["series"].partition("{")[0] for series in case["input_series"]}
+            assert first <= played, case["name"]
+
+
+@each_alert
+def test_an_alert_says_how_urgent_it_is_what_it_means_and_where_to_read_on(name):
+    alert = ALERTS[name]
+    assert alert.keys() == {"alert", "expr", "for", "labels", "annotations"}
+    assert alert["labels"].keys() == {"severity"}
+    assert alert["labels"]["severity"] in {"critical", "warning", "info"}
+    assert alert["annotations"].keys() == {"summary", "description", "runbook"}
+    assert alert["annotations"]["runbook"] == f"deploy/runbook.md#{name.lower()}"
+    for text in ("summary", "description"):
+        assert re.fullmatch(r"([A-Z]|{{).*\.", alert["annotations"][text])
+
+
+def test_the_runbook_has_one_section_an_alert_in_the_order_of_the_rules():
+    runbook = (DEPLOY / "runbook.md").read_text()
+    assert re.findall(r"^## (InferenceHealth\w*)$", runbook, re.MULTILINE) == list(ALERTS)
+
+
+@each_alert
+def test_a_section_of_the_runbook_says_what_is_to_be_done_and_what_is_not(name):
+    runbook = (DEPLOY / "runbook.md").read_text()
+    section = runbook.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    bold = re.findall(r"^\*\*(.+?)\*\*", section, re.MULTILINE)
+    assert bold == ["Means.", "Confirm.", "Do.", "Do not."]
+
+
+def test_nothing_pages_before_the_time_that_the_pod_gives_to_loading():
+    pod = yaml.safe_load((DEPLOY / "pod.yaml").read_text())
+    (server,) = pod["spec"]["containers"]
+    probe = server["startupProbe"]
+    loading = f"{probe['periodSeconds'] * probe['failureThreshold'] // 60}m"
+    waits = {name for name, alert in ALERTS.items() if alert["for"] == loading}
+    assert waits == {
+        "InferenceHealthNoneStarted",
+        "InferenceHealthNotStarted",
+        "InferenceHealthModelNotReady",
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"), [("podmonitor.yaml", "PodMonitor"), ("rules.yaml", "PrometheusRule")]
+)
+def test_the_operator_takes_the_object(file, kind):
+    schemas = yaml.safe_load(Path(__file__).with_name("prometheus_operator.yaml").read_text())
+    schema = {"$ref": f"#/{kind}", **schemas}
+    jsonschema.Draft202012Validator(schema).validate(
+        yaml.safe_load((DEPLOY / "prometheus" / file).read_text())
+    )
