@@ -18,6 +18,8 @@ COMPONENT = KUSTOMIZE / "component"
 OLDER_COMPONENT = KUSTOMIZE / "component-before-1.29"
 CHARTS = DEPLOY / "helm"
 
+WITH_A_POD = {"Pod", "Deployment", "StatefulSet", "ServingRuntime", "InferenceService"}
+
 INJECT = {"inference-health-sidecar/inject": "true"}
 
 Object = dict[str, Any]
@@ -75,6 +77,22 @@ def objects(texts: dict[str, str]) -> list[Object]:
     ]
 
 
+# What the server of a pod must say of itself in a namespace that is `restricted`.
+SAFE: Object = {
+    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    "containers": [
+        {
+            "name": "server",
+            "image": "server",
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            },
+        }
+    ],
+}
+
+
 def workload(kind: str = "Deployment", **spec: Any) -> Object:
     """A labelled workload whose pod has one server, and besides what is given."""
     pod: Object = {"containers": [{"name": "server", "image": "server"}], **spec}
@@ -93,28 +111,36 @@ def workload(kind: str = "Deployment", **spec: Any) -> Object:
     }
 
 
-def pod_of(item: Object) -> Object | None:
-    """The pod's spec in an object, if there is one. KServe's are put together as KServe does."""
-    spec: Object = item.get("spec", {})
-    kind = item["kind"]
-    if kind == "Pod":
+def has_pod(item: Object) -> bool:
+    """Whether an object holds a pod's spec."""
+    return item["kind"] in (
+        "Pod",
+        "Deployment",
+        "StatefulSet",
+        "ServingRuntime",
+        "InferenceService",
+    )
+
+
+def pod_of(item: Object) -> Object:
+    """The pod's spec in an object. KServe's are put together as KServe does."""
+    spec: Object = item["spec"]
+    if item["kind"] == "Pod":
         return spec
-    if kind in ("Deployment", "StatefulSet"):
-        pod: Object = spec["template"]["spec"]
-        return pod
-    if kind == "ServingRuntime":
+    if item["kind"] == "ServingRuntime":
         return {"containers": spec["containers"]}
-    if kind == "InferenceService":
+    if item["kind"] == "InferenceService":
         predictor: Object = spec["predictor"]
         server = {k: v for k, v in predictor["model"].items() if k not in MODEL_FIELDS}
         return {
             "containers": [{"name": "kserve-container", **server}],
             **{k: v for k, v in predictor.items() if k not in PREDICTOR_FIELDS},
         }
-    return None
+    pod: Object = spec["template"]["spec"]
+    return pod
 
 
-# The fields that are KServe's own; the others in their places are those of a pod and of a container.
+# The fields that are KServe's own; beside them are those of a pod and of a container.
 PREDICTOR_FIELDS = {"model", "minReplicas"}
 MODEL_FIELDS = {"modelFormat", "runtime", "protocolVersion", "storageUri"}
 RUNTIME_FIELDS = {"supportedModelFormats", "protocolVersions", "containers"}
@@ -126,11 +152,15 @@ def containers(pod: Object) -> Iterator[Object]:
     yield from pod["containers"]
 
 
-def sidecar_of(pod: Object) -> Object | None:
+def has_sidecar(pod: Object) -> bool:
+    """Whether the sidecar is among them."""
+    return any(container["name"] == "health" for container in containers(pod))
+
+
+def sidecar_of(pod: Object) -> Object:
     """The sidecar among them."""
-    found = [c for c in containers(pod) if "inference-health-sidecar:" in c.get("image", "")]
-    named = [container for container in found if container["name"] == "health"]
-    return named[0] if named else None
+    (found,) = [container for container in containers(pod) if container["name"] == "health"]
+    return found
 
 
 def only(items: list[Object], kind: str) -> Object:

@@ -39,9 +39,7 @@ def demo(tmp_path_factory):
 
 
 def pod(items):
-    spec = pod_of(only(items, "Deployment"))
-    assert spec is not None
-    return spec
+    return pod_of(only(items, "Deployment"))
 
 
 def with_values(demo, **values):

@@ -1,4 +1,4 @@
-"""The three ways into a pod that the README shows come to the same container, each as it is written."""
+"""The three ways into a pod that the README shows come to the same container, as written."""
 
 import re
 import shutil
@@ -12,6 +12,7 @@ import yaml
 from tests.deploy.manifests import (
     DEPLOY,
     Object,
+    has_pod,
     objects,
     only,
     parse,
@@ -85,9 +86,8 @@ def helmed(folder):
 def come_to(way, folder) -> Object:
     """The parts of the pod that are the sidecar's, and the settings in force."""
     items = way(folder)
-    (pod,) = filter(None, map(pod_of, items))
+    (pod,) = map(pod_of, filter(has_pod, items))
     container = sidecar_of(pod)
-    assert container is not None
     environment = {variable["name"]: variable["value"] for variable in container.pop("env")}
     if container.pop("volumeMounts", None):
         file = folder / "settings.yaml"
