@@ -10,6 +10,7 @@ import pytest
 
 from tests.deploy.manifests import DEPLOY, parse, settings_text, sidecar_of
 from tests.support import clean_environment, free_port, http_get, wait_until
+from tests.volume import Volume
 
 
 @contextlib.contextmanager
@@ -34,18 +35,23 @@ def test_the_demos_server_and_sidecar_run_as_its_pod_says(tmp_path):
     port, server_port = free_port(), free_port()
     python, *arguments, listens = server["command"]
     assert (python, listens) == ("python", "8001")
-    file = tmp_path / Path(environment["SIDECAR_CONFIG"]).name
     settings = settings_text(items, pod)
     assert "localhost:8001" in settings
-    file.write_text(settings.replace("localhost:8001", f"127.0.0.1:{server_port}"))
-    environment |= {"SIDECAR_CONFIG": str(file), "SIDECAR_HTTP_PORT": str(port)}
-    environment["SIDECAR_HTTP_HOST"] = "127.0.0.1"
+    settings = settings.replace("localhost:8001", f"127.0.0.1:{server_port}")
+    file = Path(environment["SIDECAR_CONFIG"]).name
+    mounted = Volume(tmp_path / "settings")
+    mounted.put(**{file: settings})
+    environment["SIDECAR_CONFIG"] = str(mounted.folder / file)
+    environment |= {"SIDECAR_HTTP_HOST": "127.0.0.1", "SIDECAR_HTTP_PORT": str(port)}
 
     def passes(probe):
         path = probe["httpGet"]["path"]
         with contextlib.suppress(ConnectionError):
             return http_get(port, path).status == 200
         return False
+
+    def checks():
+        return http_get(port, "/readyz?verbose").text
 
     with process([sys.executable, "-m", "sidecar"], **environment) as health:
         # The kubelet starts the server only once this has passed.
@@ -58,6 +64,10 @@ def test_the_demos_server_and_sidecar_run_as_its_pod_says(tmp_path):
             wait_until(lambda: passes(server["startupProbe"]), within=20)
             wait_until(lambda: passes(container["readinessProbe"]), within=20)
             assert passes(container["livenessProbe"])
+            # Another ConfigMap of the same name, and no restart.
+            assert "model:flaky" in checks()
+            mounted.put(**{file: settings.replace("  - flaky", "  - steady:2")})
+            wait_until(lambda: "model:flaky" not in checks())
             serving.send_signal(signal.SIGTERM)
             assert serving.wait(10) == 0
         wait_until(lambda: not passes(container["readinessProbe"]))
