@@ -46,13 +46,6 @@ def with_values(demo, **values):
     return objects(rendered(demo, {OWN: values}))
 
 
-def refused(demo, values):
-    """What Helm says against values."""
-    with pytest.raises(helm_python.HelmValuesError) as error:
-        rendered(demo, values)
-    return str(error.value)
-
-
 @pytest.mark.parametrize("chart", [LIBRARY, DEMO], ids=lambda chart: chart.name)
 def test_lint_has_nothing_against_a_chart_but_that_it_has_no_icon(chart, tmp_path):
     copy = charts(tmp_path) / chart.name
@@ -72,13 +65,15 @@ def test_the_versions_are_those_of_the_package():
     assert (needed["name"], needed["version"]) == (library["name"], library["version"])
 
 
-def test_every_image_of_ours_in_deploy_has_the_version_of_the_package():
-    tags = {
-        tag
-        for file in DEPLOY.rglob("*.yaml")
-        for tag in re.findall(r"image: inference-health-sidecar:(\S+)", file.read_text())
+def test_the_charts_readme_names_each_template():
+    defined = {
+        name
+        for file in (LIBRARY / "templates").iterdir()
+        for name in re.findall(r'define "([^"]+)"', file.read_text())
     }
-    assert tags == {__version__}
+    told = set(re.findall(r"^\| `([^`]+)`", (LIBRARY / "README.md").read_text(), re.MULTILINE))
+    inner = {f"{OWN}.values", f"{OWN}.port"}
+    assert told == defined - inner
 
 
 def test_a_library_renders_nothing_by_itself():
@@ -219,7 +214,9 @@ REFUSED = [
 
 @pytest.mark.parametrize(("values", "words"), REFUSED, ids=[words for _, words in REFUSED])
 def test_a_bad_value_is_named_with_what_is_allowed(demo, values, words):
-    assert words in refused(demo, values)
+    with pytest.raises(helm_python.HelmValuesError) as error:
+        rendered(demo, values)
+    assert words in str(error.value)
 
 
 def test_the_schema_has_the_settings_that_there_are():
