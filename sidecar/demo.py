@@ -1,6 +1,11 @@
-"""A toy inference server whose health is chosen; used by `sidecar demo` and by the tests."""
+"""A toy inference server whose health is chosen; used by `sidecar demo` and by the tests.
+
+`python -m sidecar.demo PORT` is the server alone, for a container of its own.
+"""
 
 import asyncio
+import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -219,3 +224,20 @@ In another terminal, try:
 Each change of a status is logged below. Ctrl-C ends the demo: after {drain_seconds:g} s of
 drain, as in production, or at once when it is pressed again.
 """
+
+
+async def serve_alone(port: int) -> None:
+    """The toy server with the demo's script and no sidecar, until SIGTERM or SIGINT."""
+    stopped = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
+    server = ToyServer()
+    await server.start(port)
+    script = asyncio.create_task(perform(server))
+    await stopped.wait()
+    script.cancel()
+    await server.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve_alone(int(sys.argv[1])))
