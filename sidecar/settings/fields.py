@@ -182,13 +182,14 @@ Models = Annotated[
         " {name, version, required}"
     ),
 ]
+# After the bounds, which pydantic puts into the schema only then; it is the first to see a value.
 Number = BeforeValidator(_number)
 Seconds = Annotated[
-    float, Number, Field(gt=0, le=DAY), Allowed("seconds, more than 0, at most a day")
+    float, Field(gt=0, le=DAY), Number, Allowed("seconds, more than 0, at most a day")
 ]
-SecondsOrZero = Annotated[float, Number, Field(ge=0, le=DAY), Allowed("seconds, from 0 to a day")]
-Share = Annotated[float, Number, Field(ge=0, le=1), Allowed("a share from 0 to 1")]
-Count = Annotated[int, Number, Field(ge=1), Allowed("a whole number from 1")]
+SecondsOrZero = Annotated[float, Field(ge=0, le=DAY), Number, Allowed("seconds, from 0 to a day")]
+Share = Annotated[float, Field(ge=0, le=1), Number, Allowed("a share from 0 to 1")]
+Count = Annotated[int, Field(ge=1), Number, Allowed("a whole number from 1")]
 YesNo = Annotated[bool, Allowed("true or false")]
 QuorumText = Annotated[
     str,
@@ -210,6 +211,6 @@ HeaderMap = Annotated[
     ),
 ]
 Port = Annotated[
-    int, Number, Field(ge=0, le=65535), Allowed("a port from 1 to 65535, or 0 for any free one")
+    int, Field(ge=0, le=65535), Number, Allowed("a port from 1 to 65535, or 0 for any free one")
 ]
 Lower = BeforeValidator(_lower)

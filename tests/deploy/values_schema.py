@@ -17,29 +17,27 @@ FILE = (
     / "values.schema.json"
 )
 
-# What pydantic writes for bounds that it checks after its own conversions.
-BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "le": "maximum"}
 LEFT_OUT = {"title", "default", "format"}
 
 
 def settings_schema() -> Any:
-    """The schema of a settings file, in words that every JSON Schema has."""
-    schema = _translated(Settings.model_json_schema())
+    """The schema of a settings file, without what a validator does not need."""
+    schema = _bare(Settings.model_json_schema())
     # Any free port would do for the sidecar, and for no probe.
     schema["properties"]["http_port"]["minimum"] = 1
     return schema
 
 
-def _translated(node: Any) -> Any:
+def _bare(node: Any) -> Any:
     if isinstance(node, list):
-        return [_translated(item) for item in node]
+        return [_bare(item) for item in node]
     if not isinstance(node, dict):
         return node
     return {
-        BOUNDS.get(key, key): (
-            {name: _translated(schema) for name, schema in value.items()}
+        key: (
+            {name: _bare(schema) for name, schema in value.items()}
             if key == "properties"
-            else _translated(value)
+            else _bare(value)
         )
         for key, value in node.items()
         if key not in LEFT_OUT

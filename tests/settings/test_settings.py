@@ -198,6 +198,11 @@ def test_the_schema_names_every_setting_and_takes_the_short_forms():
     assert set(schema["properties"]) == set(DEFAULTS)
     assert {"type": "string"} in schema["properties"]["models"]["anyOf"]
     assert schema["additionalProperties"] is False
+    period, threshold = (
+        schema["properties"][name] for name in ("period_seconds", "liveness_failure_threshold")
+    )
+    assert (period["exclusiveMinimum"], period["maximum"]) == (0, 86400)
+    assert (threshold["type"], threshold["minimum"]) == ("integer", 1)
 
 
 def test_variables_that_are_most_likely_misspelt_are_found():
