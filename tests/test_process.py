@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -12,7 +13,7 @@ import pytest
 
 from sidecar.demo import ToyServer
 from tests.conftest import EXPIRES
-from tests.support import free_port, python, running_sidecar, sidecar, wait_until
+from tests.support import clean_environment, free_port, python, running_sidecar, sidecar, wait_until
 from tests.toy import ToyProcess
 
 ALL_OK = (
@@ -270,3 +271,13 @@ def test_the_schema_is_printed():
     result = sidecar("config", "--schema")
     assert result.returncode == 0
     assert "period_seconds" in json.loads(result.stdout)["properties"]
+
+
+def test_the_demos_server_alone_answers_until_it_is_told_to_stop():
+    port = free_port()
+    command = [sys.executable, "-m", "sidecar.demo", str(port)]
+    with subprocess.Popen(command, env=clean_environment()) as server:
+        url = f"--server-url=127.0.0.1:{port}"
+        assert sidecar("check", url, "--models=steady", "--wait=20").returncode == 0
+        server.terminate()
+        assert server.wait(10) == 0
