@@ -21,7 +21,7 @@ RUN tools/bin/hatchling build -t wheel \
 ENV PYTHONPYCACHEPREFIX=/opt/sidecar/compiled
 COPY deploy/image/loaded.py ./
 RUN /opt/sidecar/bin/python3 -IB loaded.py > loaded \
- && /opt/sidecar/bin/python3 -m compileall -q --invalidation-mode unchecked-hash -i loaded
+ && /opt/sidecar/bin/python3 -B -m compileall -q --invalidation-mode unchecked-hash -i loaded
 
 FROM ${BASE}
 COPY --from=build /opt/sidecar /opt/sidecar

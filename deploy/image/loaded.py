@@ -23,4 +23,5 @@ if __name__ == "__main__":
         sys.exit("the demo does not work")
     # What Python has compiled into itself is never looked for in a file.
     specs = [module.__spec__ for module in sys.modules.values() if module.__name__ != "__main__"]
-    print(*sorted({spec.origin for spec in specs if spec and spec.cached}), sep="\n", file=output)
+    sources = {spec.origin for spec in specs if spec and spec.cached and spec.origin}
+    print(*sorted(sources), sep="\n", file=output)
