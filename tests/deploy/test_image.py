@@ -216,21 +216,18 @@ def test_the_demo_becomes_healthy_inside(start):
 
 def test_it_listens_within_two_seconds(start, image, container):
     with start() as running:
-        inspected = image.podman("inspect", "--format={{.State.StartedAt}}", container).stdout
+        began = image.podman("inspect", "--format={{json .State.StartedAt}}", container).stdout
         (record,) = running.records("is listening")
-    # Go prints the zone twice: 2026-01-31 12:00:00.123456789 +0000 UTC.
-    started = datetime.strptime(
-        re.sub(r"(\.\d{6})\d* (\S+) .*\n", r"\1\2", inspected), "%Y-%m-%d %H:%M:%S.%f%z"
-    )
-    assert 0 < (datetime.fromisoformat(record["time"]) - started).total_seconds() < 2
+    took = datetime.fromisoformat(record["time"]) - datetime.fromisoformat(json.loads(began))
+    assert 0 < took.total_seconds() < 2  # 0.2 when it was measured, on an idle machine
 
 
-def peak_memory(path: str) -> int:
-    """The most that a container's control group has used, in bytes."""
-    cgroups = Path("/sys/fs/cgroup")
-    first = cgroups / "memory" / path.lstrip("/") / "memory.max_usage_in_bytes"
-    second = cgroups / path.lstrip("/") / "memory.peak"
-    return int((first if first.exists() else second).read_text())
+def private_memory(cgroup: str) -> int:
+    """What a control group has of its own, in bytes; files count for whoever read them first."""
+    cgroups, path = Path("/sys/fs/cgroup"), cgroup.strip().lstrip("/")
+    first, second = cgroups / "memory" / path / "memory.stat", cgroups / path / "memory.stat"
+    stat, key = (first, "rss") if first.exists() else (second, "anon")
+    return int(dict(line.split() for line in stat.read_text().splitlines())[key])
 
 
 def test_ten_models_and_prometheus_need_little_memory(start, server, image, container):
@@ -238,12 +235,13 @@ def test_ten_models_and_prometheus_need_little_memory(start, server, image, cont
     with start(f"--server-url={server.url}", f"--models={models}") as running:
         running.wait_for("/readyz", 200)
         asked = 'inference_polls_total{rpc="ModelReady"}'
-        # As many rounds as there are in ten minutes at the defaults, or a tenth of them here.
         while running.metric(asked) < 12 * len(MODELS):
             for path in PATHS:
                 running.get(path)
         cgroup = image.podman("inspect", "--format={{.State.CgroupPath}}", container).stdout
-        assert peak_memory(cgroup.strip()) < 52 * MIB  # 42 when it was measured
+        # 40 when it was measured. The files that it has mapped are 30 more, which a limit
+        # of 64 can take away from it.
+        assert 20 * MIB < private_memory(cgroup) < 50 * MIB
 
 
 def test_sigterm_is_drained(start, server):
