@@ -24,6 +24,8 @@ CONTAINERS_CONF = """\
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+lock_type = "file"
+tmp_dir = "{run}/libpod"
 
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=32000:32000"]
@@ -32,7 +34,7 @@ STORAGE_CONF = """\
 [storage]
 driver = "overlay"
 graphroot = "{folder}/storage"
-runroot = "{run}"
+runroot = "{run}/storage"
 """
 
 # As a strict cluster runs it, and stricter: not even a /tmp or a /dev/shm to write to.

@@ -21,7 +21,7 @@ import yaml
 
 import sidecar
 from tests.deploy.images import HARDENED, IMAGE, ROOT, Podman
-from tests.support import Sidecar, clean_environment, running_sidecar
+from tests.support import Sidecar, clean_environment, python, running_sidecar
 from tests.toy import ToyProcess
 
 pytestmark = pytest.mark.timeout(300)  # the base is made the first time
@@ -192,6 +192,14 @@ def test_what_is_compiled_is_compiled_from_the_sources_beside_it(image):
     files, stale = json.loads(done.stdout)
     assert files > 400
     assert stale == []
+
+
+def test_any_python_tells_what_to_compile():
+    done = python(str(ROOT / "deploy" / "image" / "loaded.py"))
+    assert done.returncode == 0, done.stderr
+    sources = done.stdout.splitlines()
+    assert {sidecar.__file__, json.__file__} < set(sources)
+    assert [source for source in sources if not Path(source).is_file()] == []
 
 
 def test_nothing_has_to_be_compiled_at_run_time(start, server, image):
