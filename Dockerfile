@@ -30,12 +30,8 @@ ENV PATH=/opt/sidecar/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 USER 65532:65532
 EXPOSE 9808
 ENTRYPOINT ["sidecar"]
-ARG VERSION
-ARG REVISION
-ARG SOURCE
+# Version, revision and source come from `make image` as options: as arguments of this file podman
+# 4.3 would take those of an earlier build from its cache.
 LABEL org.opencontainers.image.title="inference-health-sidecar" \
       org.opencontainers.image.description="Asks an Open Inference Protocol server after its health and tells Kubernetes and Prometheus." \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.source="${SOURCE}"
+      org.opencontainers.image.licenses="Apache-2.0"

@@ -20,6 +20,7 @@ IMAGE ?= inference-health-sidecar:$(VERSION)
 BASE ?= python:3.13-slim
 SOURCE ?=
 REVISION ?= $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null)
+OCI := org.opencontainers.image
 # For an index of one's own: --secret id=pip.conf,src=FILE, and with `cert = /run/secrets/ca.pem` in it
 # --secret id=ca.pem,src=FILE.
 IMAGE_OPTIONS ?=
@@ -37,8 +38,9 @@ demo: $(VENV)/.run  ## the main job, against a toy server that comes with it
 
 image:  ## the image, by podman or docker; IMAGE=name:tag BASE=image IMAGE_OPTIONS=... for others
 	@[ -n "$(ENGINE)" ] || { echo "neither podman nor docker is there"; exit 1; }
-	$(ENGINE) build --build-arg BASE=$(BASE) --build-arg VERSION=$(VERSION) \
-	  --build-arg REVISION=$(REVISION) --build-arg SOURCE=$(SOURCE) --tag $(IMAGE) $(IMAGE_OPTIONS) .
+	$(ENGINE) build --build-arg BASE=$(BASE) --tag $(IMAGE) --label $(OCI).version=$(VERSION) \
+	  $(if $(REVISION),--label $(OCI).revision=$(REVISION)) \
+	  $(if $(SOURCE),--label $(OCI).source=$(SOURCE)) $(IMAGE_OPTIONS) .
 
 lock: $(VENV)/.lock  ## the newest dependencies that pyproject.toml allows, with hashes, for the image
 	$(LOCK) --output-file requirements.lock pyproject.toml

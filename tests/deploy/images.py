@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.support import clean_environment, missing, require_program
 
 ROOT = Path(__file__).parents[2]
-IMAGE = "inference-health-sidecar-test"
+NAME = "inference-health-sidecar-test"
+SOURCE = "https://git.example/sidecar"
 
 # What the official image has: Debian's newest with Python 3.13, and no compiled standard library.
 SUITE = "trixie"
@@ -61,6 +62,8 @@ class Podman:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         self.folder = cache / "inference-health-sidecar" / "containers"
         self.folder.mkdir(parents=True, exist_ok=True)
+        # The name may be another checkout's image a moment later; this is the one that was built.
+        self.image = ""
         files = {"CONTAINERS_CONF": CONTAINERS_CONF, "CONTAINERS_STORAGE_CONF": STORAGE_CONF}
         self.variables = {name: str(self.folder / f"{name.lower()}.toml") for name in files}
         # Not below the cache: where the path of a socket is too long, the end of each container
@@ -75,7 +78,7 @@ class Podman:
 
     def run(self, *args: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         """Runs a command of the image to its end."""
-        return self("run", "--rm", *HARDENED, *options, IMAGE, *args, check=False)
+        return self("run", "--rm", *HARDENED, *options, self.image, *args, check=False)
 
     def make_image(self) -> str:
         """Builds the image by `make image`. Returns the name of its base."""
@@ -86,9 +89,10 @@ class Podman:
             base = self._base()
             options = " ".join(("--network=host", *self._secrets()))
             self._run(
-                "make", "-C", str(ROOT), "image", "ENGINE=podman", f"IMAGE={IMAGE}",
-                f"BASE={base}", f"IMAGE_OPTIONS={options}",
+                "make", "-C", str(ROOT), "image", "ENGINE=podman", f"IMAGE={NAME}",
+                f"BASE={base}", f"SOURCE={SOURCE}", f"IMAGE_OPTIONS={options}",
             )  # fmt: skip
+            self.image = self("image", "inspect", "--format={{.Id}}", NAME).stdout.strip()
         return base
 
     def _base(self) -> str:

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 import sidecar
-from tests.deploy.images import HARDENED, IMAGE, ROOT, Podman
+from tests.deploy.images import HARDENED, NAME, ROOT, SOURCE, Podman
 from tests.support import Sidecar, clean_environment, python, running_sidecar
 from tests.toy import ToyProcess
 
@@ -44,7 +44,7 @@ class Image:
 def image() -> Image:
     podman = Podman()
     base = podman.make_image()
-    (inspected,) = json.loads(podman("image", "inspect", IMAGE).stdout)
+    (inspected,) = json.loads(podman("image", "inspect", podman.image).stdout)
     return Image(podman, base, inspected["Config"])
 
 
@@ -54,7 +54,7 @@ Start = Callable[..., AbstractContextManager[Sidecar]]
 @pytest.fixture
 def container(tmp_path) -> str:
     """A name that no other test uses."""
-    return f"{IMAGE}-{tmp_path.parent.name}-{tmp_path.name}"
+    return f"{NAME}-{tmp_path.parent.name}-{tmp_path.name}"
 
 
 @pytest.fixture
@@ -63,10 +63,14 @@ def start(image, tmp_path, container) -> Start:
 
     @contextmanager
     def started(*args: str, options: tuple[str, ...] = (), **how: Any) -> Iterator[Sidecar]:
-        run = ("podman", "run", "--rm", f"--name={container}", *HARDENED, *options, IMAGE)
+        run = ("podman", "run", "--rm", f"--name={container}", *HARDENED, *options)
         try:
             with running_sidecar(
-                tmp_path / "log", *args, program=run, **how, **image.podman.variables
+                tmp_path / "log",
+                *args,
+                program=(*run, image.podman.image),
+                **how,
+                **image.podman.variables,
             ) as running:
                 yield running
         finally:
@@ -121,7 +125,7 @@ def test_the_image_says_what_it_is(image):
         "description": project["description"],
         "licenses": project["license"],
         "version": sidecar.__version__,
-        "source": "",
+        "source": SOURCE,
     }
     assert image.config["User"] == "65532:65532"
     assert image.config["Entrypoint"] == ["sidecar"]
@@ -132,7 +136,7 @@ def test_the_image_says_what_it_is(image):
 def layers(image, tmp_path_factory) -> list[Path]:
     """The layers that lie on the base's."""
     folder = tmp_path_factory.mktemp("image")
-    image.podman("save", "--format=docker-archive", f"--output={folder}/saved", IMAGE)
+    image.podman("save", "--format=docker-archive", f"--output={folder}/saved", image.podman.image)
     with tarfile.open(folder / "saved") as archive:
         archive.extractall(folder, filter="data")
     (manifest,) = json.loads((folder / "manifest.json").read_text())
@@ -268,7 +272,14 @@ def test_nothing_in_it_can_be_written_to(start, server, image, container):
     # Without a read-only root file system there are a base's own places, such as /tmp.
     find = "find / -xdev -writable ! -type l ! -path '/dev/*' ! -path '/proc/*' 2>/dev/null || :"
     writable = image.podman(
-        "run", "--rm", "--network=host", "--cap-drop=all", "--entrypoint=sh", IMAGE, "-c", find
+        "run",
+        "--rm",
+        "--network=host",
+        "--cap-drop=all",
+        "--entrypoint=sh",
+        image.podman.image,
+        "-c",
+        find,
     )
     bare = image.podman(
         "run", "--rm", "--network=host", "--cap-drop=all", "--user=65532", "--entrypoint=sh",
