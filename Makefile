@@ -13,13 +13,40 @@ QUICK := --ignore=tests/interop --ignore=tests/faults --ignore=tests/page --igno
 # The lower bound, and the newest of every major since.
 PROTOBUFS := 4.25.3 5.* 6.* 7.*
 
-.PHONY: help demo test lint interop faults soak page screenshots deploy-checks dashboard test-lowest test-protobuf check protos format clean
+# The image. podman's build and docker's (BuildKit, the default since 23) take the same options.
+ENGINE ?= $(shell command -v podman || command -v docker)
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sidecar/__init__.py)
+IMAGE ?= inference-health-sidecar:$(VERSION)
+BASE ?= python:3.13-slim
+SOURCE ?=
+REVISION ?= $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null)
+OCI := org.opencontainers.image
+# For an index of one's own: --secret id=pip.conf,src=FILE, and with `cert = /run/secrets/ca.pem` in it
+# --secret id=ca.pem,src=FILE.
+IMAGE_OPTIONS ?=
+
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+  --only-binary :all: --generate-hashes --custom-compile-command 'make lock'
+
+.PHONY: help demo image lock test lint interop faults soak page screenshots deploy-checks dashboard test-lowest test-protobuf check protos format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 demo: $(VENV)/.run  ## the main job, against a toy server that comes with it
 	$(BIN)/sidecar demo
+
+image:  ## the image, by podman or docker; IMAGE=name:tag BASE=image IMAGE_OPTIONS=... for others
+	@[ -n "$(ENGINE)" ] || { echo "neither podman nor docker is there"; exit 1; }
+	$(ENGINE) build --build-arg BASE=$(BASE) --tag $(IMAGE) --label $(OCI).version=$(VERSION) \
+	  $(if $(REVISION),--label $(OCI).revision=$(REVISION)) \
+	  $(if $(SOURCE),--label $(OCI).source=$(SOURCE)) $(IMAGE_OPTIONS) .
+
+lock: $(VENV)/.lock  ## the newest dependencies that pyproject.toml allows, with hashes, for the image
+	$(LOCK) --output-file requirements.lock pyproject.toml
+	$(BIN)/python -c 'import tomllib; \
+	  print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
+	  $(LOCK) --output-file requirements-build.lock -
 
 test: $(VENV)/.test  ## the tests, with branch coverage
 	$(BIN)/python -m pytest $(QUICK) --numprocesses=auto --cov --cov-report=term
@@ -103,6 +130,10 @@ $(VENV)/.page: $(BIN)/python pyproject.toml
 
 $(VENV)/.deploy: $(BIN)/python pyproject.toml
 	$(PIP) --editable '.[dev,deploy]'
+	@touch $@
+
+$(VENV)/.lock: $(BIN)/python pyproject.toml
+	$(PIP) --editable '.[lock]'
 	@touch $@
 
 $(VENV)/.lint: $(BIN)/python pyproject.toml
