@@ -30,6 +30,8 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 
 .PHONY: help demo image lock test lint interop faults soak page screenshots deploy-checks dashboard test-lowest test-protobuf check protos format clean
 
+.PHONY: help demo test lint interop faults soak page screenshots deploy-checks dashboard e2e test-lowest test-protobuf check protos format clean
+
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -79,6 +81,9 @@ deploy-checks: $(VENV)/.deploy  ## what stands in deploy/, and the image, withou
 
 dashboard: $(VENV)/.deploy  ## write deploy/grafana/dashboard.json
 	$(BIN)/python -m deploy.grafana.dashboard
+
+e2e: $(VENV)/.deploy  ## in a real cluster: KUBECONFIG=... make e2e IMAGE=the-image-as-the-nodes-find-it
+	IMAGE='$(IMAGE)' $(BIN)/python -m pytest tests/e2e
 
 test-lowest:  ## the tests on the oldest versions that pyproject.toml allows
 	$(MAKE) VENV=$(VENV)-lowest LOWEST=1 $(VENV)-lowest/.lowest
