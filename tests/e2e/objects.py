@@ -5,6 +5,7 @@ import json
 import subprocess
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,13 @@ def namespace(name: str) -> Object:
 
 def built(folder: Path = WORKLOAD) -> list[Object]:
     """The objects that kubectl builds from a kustomization."""
-    text = subprocess.run(
-        ["kubectl", "kustomize", folder], capture_output=True, text=True, timeout=60, check=True
-    ).stdout
-    return list(yaml.safe_load_all(text))
+    return list(yaml.safe_load_all(_text(folder)))
+
+
+@cache
+def _text(folder: Path) -> str:
+    command = ["kubectl", "kustomize", str(folder)]
+    return subprocess.check_output(command, text=True, timeout=60)
 
 
 def with_image(objects: Sequence[Object], image: str) -> list[Object]:

@@ -38,10 +38,14 @@ IN_FLIGHT_SECONDS = 20  # for what is in flight at the end
 class Server(ToyServer):
     """The toy server, whose model can also be run: it takes as long as the request says."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
         """Those of the toy server, and ModelInfer."""
-        infer = grpc.unary_unary_rpc_method_handler(
-            _infer, request_deserializer=messages.ModelInferRequest.FromString
+        infer: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
+            self._infer, request_deserializer=messages.ModelInferRequest.FromString
         )
         return {**super().handlers(), "ModelInfer": infer}
 
@@ -54,12 +58,11 @@ class Server(ToyServer):
         await server.start()
         return server
 
-
-async def _infer(request: messages.ModelInferRequest, _: Any) -> bytes:
-    await asyncio.sleep(request.parameters["milliseconds"].int64_param / 1000)
-    response = messages.ModelInferResponse(model_name=request.model_name, id=request.id)
-    response.parameters["server"].string_param = socket.gethostname()
-    return response.SerializeToString()
+    async def _infer(self, request: messages.ModelInferRequest, _: Any) -> bytes:
+        await asyncio.sleep(request.parameters["milliseconds"].int64_param / 1000)
+        response = messages.ModelInferResponse(model_name=request.model_name, id=request.id)
+        response.parameters["server"].string_param = self._name
+        return response.SerializeToString()
 
 
 async def obey(server: Server, orders: Path) -> None:
@@ -80,12 +83,15 @@ async def serve(options: argparse.Namespace) -> dict[str, object]:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     leaving = options.orders / "leaving"
     leaving.unlink(missing_ok=True)
-    begun = {"livez_at_start": await asyncio.to_thread(livez, options.health_port)}
+    begun: dict[str, object] = {
+        "livez_at_start": await asyncio.to_thread(livez, options.health_port)
+    }
+    say("loads")
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stopped.wait(), options.load_seconds)
     if stopped.is_set():
         return begun
-    toy = Server()
+    toy = Server(options.name)
     obeying = asyncio.create_task(obey(toy, options.orders))
     server = await toy.listen(f"{options.host}:{options.port}")
     say("serves")
@@ -123,6 +129,7 @@ def say(what: str) -> None:
 def main() -> None:
     """Runs it by its arguments; their defaults are for the container."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--name", default=socket.gethostname(), help="by default the pod's")
     parser.add_argument("--host", default="[::]")
     parser.add_argument("--port", type=int, default=8001)
     parser.add_argument("--health-port", type=int, default=9808)
