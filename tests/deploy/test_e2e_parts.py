@@ -1,22 +1,18 @@
 """What the end-to-end suite applies, commands and reads, as far as it goes without a cluster."""
 
-import contextlib
 import inspect
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.deploy.conftest import NATIVE
 from tests.deploy.manifests import containers, pod_of, settings_text
-from tests.deploy.test_objects import NATIVE, NEWEST, refusals, violations
+from tests.deploy.test_objects import NEWEST, refusals
+from tests.deploy.test_restricted import violations
 from tests.e2e import objects
-from tests.e2e.conftest import lacking
 from tests.e2e.kubectl import Kubectl, KubectlError, documents
-from tests.support import clean_environment, free_port, require_program, sidecar, wait_until
+from tests.support import free_port, require_program, sidecar, wait_until
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "registry:5000/of/mine@sha256:0"
@@ -44,7 +40,7 @@ def applied():
 
 
 def pods(applied):
-    return [pod for pod in map(pod_of, applied) if pod]
+    return [pod_of(item) for item in applied if item["kind"] in ("Deployment", "Pod")]
 
 
 @pytest.mark.parametrize("version", [NATIVE, NEWEST])
@@ -98,7 +94,7 @@ def test_the_sidecar_takes_the_settings_of_the_suite(applied, tmp_path):
 
 def test_the_liveness_probe_has_the_patience_that_is_shipped(applied):
     shipped = objects.built(ROOT / "deploy/kustomize/examples/demo")
-    (theirs,) = [pod for pod in map(pod_of, shipped) if pod]
+    (theirs,) = pods(shipped)
     expected = theirs["containers"][0]["livenessProbe"]
     probe = pods(applied)[0]["containers"][0]["livenessProbe"]
     assert {**probe, **expected} == probe
@@ -125,10 +121,9 @@ def first(watch):
         return wait_until(watch.heard)
 
 
-@pytest.fixture
-def nowhere(tmp_path, monkeypatch):
+def nowhere(folder):
     """A KUBECONFIG whose cluster does not answer."""
-    file = tmp_path / "config"
+    file = folder / "config"
     cluster = {"server": f"http://127.0.0.1:{free_port()}"}
     context = {"cluster": "nowhere", "user": "nobody"}
     config = {
@@ -140,13 +135,14 @@ def nowhere(tmp_path, monkeypatch):
         "current-context": "nowhere",
     }
     file.write_text(json.dumps(config))
-    monkeypatch.setenv("KUBECONFIG", str(file))
-    return file
+    return str(file)
 
 
-@pytest.mark.usefixtures("nowhere")
 @pytest.mark.parametrize("name", COMMANDS)
-def test_kubectl_understands_each_command_and_lacks_nothing_but_the_cluster(name):
+def test_kubectl_understands_each_command_and_lacks_nothing_but_the_cluster(
+    name, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("KUBECONFIG", nowhere(tmp_path))
     with pytest.raises(KubectlError, match=r"^kubectl .*refused"):
         COMMANDS[name](Kubectl("one"))
 
@@ -181,7 +177,7 @@ def pod():
     """A pod as the API server has it."""
     began, ended = "2026-01-02T03:04:05Z", "2026-01-02T03:06:07Z"
     last = {"exitCode": 0, "startedAt": began, "finishedAt": ended, "message": '{"told_at": 1.5}'}
-    spec = next(p for p in map(pod_of, objects.inference("one")) if p)
+    (spec,) = pods(objects.inference("one"))
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -233,112 +229,3 @@ def test_endpoints_are_read_as_the_api_writes_them():
     assert refusals(one, NATIVE) == refusals(one, NEWEST) == ""
     # Where nobody is selected the list is null.
     assert objects.endpoints([one, {**one, "endpoints": None}]) == {"a": True, "b": False}
-
-
-def test_the_suite_says_all_that_it_lacks(tmp_path):
-    nothing = lacking({"PATH": str(tmp_path)})
-    assert [reason.split()[0] for reason in nothing] == ["kubectl", "KUBECONFIG", "IMAGE"]
-    file = tmp_path / "config"
-    environment = {**os.environ, "IMAGE": "image", "KUBECONFIG": str(file)}
-    assert lacking(environment) == [f"KUBECONFIG is {file}, where there is no file"]
-    file.touch()
-    assert lacking(environment) == []
-
-
-@contextlib.contextmanager
-def suite(*arguments, **variables):
-    """The suite as a process."""
-    environment = {k: v for k, v in clean_environment().items() if k not in ("KUBECONFIG", "IMAGE")}
-    command = [sys.executable, "-m", "pytest", "tests/e2e", "-p", "no:cacheprovider", *arguments]
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**environment, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as popen:
-        try:
-            yield popen
-        finally:
-            popen.kill()
-
-
-def test_without_a_cluster_the_suite_is_skipped_in_ci_too_and_says_why():
-    with suite(CI="true", IMAGE="image") as popen:
-        output, _ = popen.communicate(timeout=50)
-    assert popen.returncode == 0
-    assert "KUBECONFIG is not set" in output
-    assert output.splitlines()[-1].strip("= ").startswith("9 skipped in ")
-
-
-def test_a_cluster_that_does_not_answer_is_no_reason_to_skip(nowhere):
-    with suite("-k", "hung", IMAGE="image", KUBECONFIG=str(nowhere)) as popen:
-        output, _ = popen.communicate(timeout=50)
-    assert popen.returncode == 1
-    assert "refused" in output
-
-
-# It stands in for a cluster in the two tests below, which are about the suite and not about
-# what a cluster does: it takes everything, and has no pod that is ready.
-STAND_IN = """\
-#!{python}
-import json, os, sys
-arguments = [argument for argument in sys.argv[1:] if not argument.startswith("--namespace=")]
-with open({calls!r}, "a") as calls:
-    calls.write(" ".join(arguments) + "\\n")
-if arguments[0] == "kustomize":
-    os.execv({kubectl!r}, ["kubectl", *arguments])
-if arguments[0] == "version":
-    print(json.dumps({{"serverVersion": {{"major": "1", "minor": "30+"}}}}))
-if arguments[0] == "apply" and {refused!r} in sys.stdin.read():
-    sys.exit("no such luck")
-if arguments[:2] == ["get", "pods"] and "--output=json" in arguments:
-    pod = {{"metadata": {{"name": "pod-1"}}, "spec": {{"containers": [{{"name": "server"}}]}}}}
-    print(json.dumps({{"items": [pod]}}))
-elif arguments[0] == "get":
-    print(json.dumps({{"items": []}}) if "--output=json" in arguments else "a table")
-if arguments[0] == "logs":
-    print("said by", arguments[1])
-"""
-
-
-@pytest.fixture
-def stand_in(tmp_path):
-    """Variables with which the suite finds the stand-in, and a way to its calls."""
-
-    def make(refused):
-        calls = tmp_path / "calls"
-        program = tmp_path / "bin" / "kubectl"
-        program.parent.mkdir()
-        values = {"python": sys.executable, "calls": str(calls), "refused": refused}
-        program.write_text(STAND_IN.format(kubectl=require_program("kubectl"), **values))
-        program.chmod(0o755)
-        (tmp_path / "config").touch()
-        path = os.pathsep.join([str(program.parent), os.environ["PATH"]])
-        variables = {"PATH": path, "KUBECONFIG": str(tmp_path / "config"), "IMAGE": "image"}
-        return variables, lambda: calls.read_text().splitlines() if calls.exists() else []
-
-    return make
-
-
-def test_a_failing_test_shows_pods_events_and_logs_and_the_namespace_goes(stand_in):
-    variables, calls = stand_in(refused='"scenario": "hung"')
-    with suite("-k", "hung", **variables) as popen:
-        output, _ = popen.communicate(timeout=50)
-    assert popen.returncode == 1
-    for title in ("pods\na table", "events\na table", "log of server in pod-1\nsaid by pod-1"):
-        assert f"--- {title}" in output
-    assert calls()[-1].startswith("delete namespace sidecar-e2e-")
-
-
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_the_namespace_goes_when_the_suite_is_ended_from_outside(stand_in, signum):
-    variables, calls = stand_in(refused="what is in no object")
-    with suite("-k", "hung", **variables) as popen:
-        # It waits for a pod that is ready.
-        wait_until(lambda: "get pods --selector=scenario=hung --output=json" in calls(), within=30)
-        popen.send_signal(signum)
-        popen.communicate(timeout=50)
-    assert popen.returncode == 2
-    assert calls()[-1].startswith("delete namespace sidecar-e2e-")
