@@ -33,7 +33,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 .PHONY: help demo test lint interop faults soak page screenshots deploy-checks dashboard e2e test-lowest test-protobuf check protos format clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 demo: $(VENV)/.run  ## the main job, against a toy server that comes with it
 	$(BIN)/sidecar demo
