@@ -28,9 +28,7 @@ IMAGE_OPTIONS ?=
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
   --only-binary :all: --generate-hashes --custom-compile-command 'make lock'
 
-.PHONY: help demo image lock test lint interop faults soak page screenshots deploy-checks dashboard test-lowest test-protobuf check protos format clean
-
-.PHONY: help demo test lint interop faults soak page screenshots deploy-checks dashboard e2e test-lowest test-protobuf check protos format clean
+.PHONY: help demo image lock test lint interop faults soak page screenshots deploy-checks dashboard e2e test-lowest test-protobuf check protos format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
