@@ -138,7 +138,7 @@ class HealthCollector(Collector):
             elif check.rpc is Rpc.MODEL_READY:
                 model.add_metric(labels, is_ready(state))
                 first = state.first_serving_at
-                took = float("nan") if first is None else first - health.started_at
+                took = float("nan") if first is None else first - health.awaited_at
                 time_to_ready.add_metric(labels, took)
             changes.add_metric((check.rpc, *labels), self._counter.transitions[check])
             success.add_metric((check.rpc, *labels), self._counter.last_success.get(check, 0))
@@ -173,7 +173,7 @@ class HealthCollector(Collector):
             ),
             GaugeMetricFamily(
                 "inference_model_time_to_ready_seconds",
-                "From the sidecar's start to the model's first readiness, NaN before.",
+                "From the start, or the server's loss, to the model's first readiness, NaN before.",
                 labels=MODEL_LABELS,
             ),
         )

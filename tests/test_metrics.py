@@ -139,6 +139,17 @@ def test_last_success_is_wall_clock_and_time_to_ready_is_not(page):
     assert page.value("inference_model_time_to_ready_seconds", **model(A)) == 7
 
 
+def test_time_to_ready_is_of_the_server_that_runs_now(page):
+    page.see(SERVER_LIVE, "ok", at=1)
+    page.see(A, "ok", at=2)
+    page.see(SERVER_LIVE, "unreachable", at=100)
+    assert math.isnan(page.value("inference_model_time_to_ready_seconds", **model(A)))
+    page.see(SERVER_LIVE, "unreachable", at=101)
+    page.see(SERVER_LIVE, "ok", at=130)
+    page.see(A, "ok", at=140)
+    assert page.value("inference_model_time_to_ready_seconds", **model(A)) == 40
+
+
 def test_the_endpoints_verdicts_are_shown(page):
     verdicts = {
         e: page.value("inference_health_passing", endpoint=e) for e in ("healthz", "readyz")

@@ -51,11 +51,11 @@ def test_it_follows_a_server_through_its_life(toy, log):
         assert sidecar.wait_for("/healthz", 503).text == (
             "[-]server-live failed: unreachable\nhealthz check failed\n"
         )
-        assert (sidecar.get("/startupz").status, sidecar.get("/livez").status) == (200, 200)
+        assert (sidecar.get("/startupz").status, sidecar.get("/livez").status) == (503, 200)
 
         toy.start()
         sidecar.wait_for("/readyz", 200)
-        assert sidecar.get("/healthz").status == 200
+        assert (sidecar.get("/healthz").status, sidecar.get("/startupz").status) == (200, 200)
         sidecar.signal()
         assert sidecar.wait() == 0
 
@@ -271,6 +271,28 @@ def test_the_schema_is_printed():
     result = sidecar("config", "--schema")
     assert result.returncode == 0
     assert "period_seconds" in json.loads(result.stdout)["properties"]
+
+
+def test_the_servers_next_container_has_its_own_start_up(toy, log):
+    with running_sidecar(log, f"--server-url={toy.url}", "--models=a,b") as sidecar:
+        sidecar.wait_for("/startupz", 200)
+        toy.tell(models={"a": True, "b": False}, ready=True)
+        sidecar.wait_for("/readyz", 503)
+        assert sidecar.get("/startupz").status == 200
+        # Long before the kubelet has another container, and asks its startupProbe.
+        toy.kill()
+        sidecar.wait_for("/startupz", 503, within=1)
+        toy.start()
+        sidecar.wait_for_line("[+]model:a ok")
+        assert sidecar.get("/startupz").text.splitlines() == [
+            "[+]server-live ok",
+            "[+]server-ready ok",
+            "[+]model:a ok",
+            "[-]model:b failed: not_ready",
+            "startupz check failed",
+        ]
+        toy.tell(models={"a": True, "b": True})
+        sidecar.wait_for("/startupz", 200)
 
 
 def test_the_demos_server_alone_answers_until_it_is_told_to_stop():

@@ -66,7 +66,8 @@ class CheckState(NamedTuple):
 
     `reason` is the answer behind the status: `ok` while serving, the latest
     failure while not, None before any answer has said anything. `reasons` are
-    all that there were since it was not serving.
+    all that there were since it was not serving. `first_serving_at`: for
+    readiness, of the server that runs now.
     """
 
     since: float
@@ -146,7 +147,9 @@ class Health(NamedTuple):
 
     `checks` holds what each check means for readiness, `server-live`
     included; `live` is what the same ServerLive answers mean for liveness.
-    `has_started`: startup was passed by other checks than these, and stays passed.
+    `has_started`: the server that runs now has passed startup by other checks
+    than these. `awaited_at` is when that server began to be waited for: the
+    start, or when the one before it was first found unreachable.
     """
 
     started_at: float
@@ -155,6 +158,7 @@ class Health(NamedTuple):
     liveness: Thresholds
     readiness: Thresholds
     progress_at: float
+    awaited_at: float
     draining: bool = False
     has_started: bool = False
 
@@ -163,14 +167,9 @@ class Health(NamedTuple):
         cls, checks: Iterable[Check], now: float, liveness: Thresholds, readiness: Thresholds
     ) -> "Health":
         """Before the first answer: everything is unknown."""
-        return cls(
-            started_at=now,
-            live=CheckState(since=now),
-            checks=Ledger({check: CheckState(since=now) for check in checks}),
-            liveness=liveness,
-            readiness=readiness,
-            progress_at=now,
-        )
+        live = CheckState(since=now)
+        known = Ledger(dict.fromkeys(checks, live))
+        return cls(now, live, known, liveness, readiness, progress_at=now, awaited_at=now)
 
     @property
     def settled(self) -> bool:
@@ -182,24 +181,29 @@ class Health(NamedTuple):
         """The health after one more answer, and every status that it moved.
 
         When ServerLive finds the server silent, every other check inherits
-        that answer. An answer to a check that is no longer asked is dropped.
+        that answer; when it finds nobody there any more, what comes next has to
+        start anew. An answer to a check that is no longer asked is dropped.
         """
         check, checks, live = seen.check, self.checks, self.live
         if check not in checks:
             return self, ()
-        transitions = []
+        transitions, gone = [], False
         told: Iterable[Check] = (check,)
         if check.rpc is Rpc.SERVER_LIVE:
             live = step(live, seen, Probe.LIVENESS, self.liveness)
             transitions += _transition(check, Probe.LIVENESS, self.live, live, seen)
             if seen.answer in SILENT:
                 told = checks
+            there = self.live.answer not in (None, Answer.UNREACHABLE)
+            gone = there and seen.answer is Answer.UNREACHABLE
         for each in told:
             before = checks[each]
             after = step(before, seen, Probe.READINESS, self.readiness)
-            checks = checks.put(each, after)
+            checks = checks.put(each, after._replace(first_serving_at=None) if gone else after)
             transitions += _transition(each, Probe.READINESS, before, after, seen)
         health = self._replace(live=live, checks=checks, progress_at=seen.at)
+        if gone:
+            health = health._replace(awaited_at=seen.at, has_started=False)
         return health, tuple(transitions)
 
     def asking(
@@ -212,10 +216,9 @@ class Health(NamedTuple):
         has_started: bool,
     ) -> "Health":
         """The health with other checks or thresholds from now on; a check that stays is kept."""
-        known = self.checks
         fresh = CheckState(since=now)
         return self._replace(
-            checks=Ledger({check: known.get(check, fresh) for check in checks}),
+            checks=Ledger({check: self.checks.get(check, fresh) for check in checks}),
             liveness=liveness,
             readiness=readiness,
             has_started=has_started,
@@ -229,12 +232,9 @@ class Health(NamedTuple):
 def _transition(
     check: Check, probe: Probe, before: CheckState, after: CheckState, seen: Observation
 ) -> list[Transition]:
-    another_reason = (
-        after.status is Status.NOT_SERVING
-        and after.reasons != before.reasons
-        and check == seen.check
-    )
-    if after.status is before.status and not another_reason:
+    moved = after.status is not before.status
+    down = after.status is Status.NOT_SERVING
+    if not moved and not (down and after.reasons != before.reasons and check == seen.check):
         return []
     return [
         Transition(

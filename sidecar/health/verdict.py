@@ -124,7 +124,7 @@ def readiness(health: Health, now: float, policy: Policy, exclude: Collection[st
 
 
 def startup(health: Health, now: float, policy: Policy, exclude: Collection[str] = ()) -> Verdict:
-    """Whether the server has been ready once: every check that counts has been serving before."""
+    """Whether the server that runs now has been ready: every check that counts has been serving."""
 
     def passes(state: CheckState) -> bool:
         return health.has_started or state.first_serving_at is not None

@@ -85,9 +85,37 @@ def test_a_server_once_seen_live_is_not_spared_during_the_grace():
     assert not liveness(health, 3, replace(POLICY, startup_grace=60)).passing
 
 
-def test_startup_stays_passed():
-    health = fold(all_ok(initial()), saw(SERVER_LIVE, "unreachable", at=50))
-    assert startup(health, 9999, POLICY).passing
+@pytest.mark.parametrize(
+    "seen",
+    [
+        saw(SERVER_LIVE, "timeout"),
+        saw(SERVER_LIVE, "shutting_down"),
+        saw(SERVER_READY, "not_ready"),
+        saw(A, "unreachable"),
+        saw(A, "model_not_found"),
+    ],
+)
+def test_startup_stays_passed_while_somebody_is_there(seen):
+    assert startup(fold(all_ok(initial(failure=1)), seen), 9999, POLICY).passing
+
+
+def test_a_server_that_comes_after_one_that_is_gone_starts_anew():
+    # The kubelet asks the startupProbe again for each new container.
+    gone = fold(all_ok(initial()), saw(SERVER_LIVE, "unreachable", at=50))
+    loading = fold(gone, saw(SERVER_LIVE, "ok"), saw(SERVER_READY, "ok"), saw(A, "not_ready"))
+    verdicts = [startup(health, 9999, POLICY) for health in (gone, loading, all_ok(loading))]
+    assert [verdict.passing for verdict in verdicts] == [False, False, True]
+    assert set(words(verdicts[0]).values()) == {"unreachable"}
+
+
+def test_that_startup_was_passed_by_other_checks_is_no_help_for_the_next_server():
+    health = all_ok(initial())._replace(has_started=True)
+    assert not startup(fold(health, saw(SERVER_LIVE, "unreachable")), 0, POLICY).passing
+
+
+def test_the_grace_is_for_the_first_server_alone():
+    health = fold(all_ok(initial(failure=1)), saw(SERVER_LIVE, "unreachable"))
+    assert not liveness(health, 1, replace(POLICY, startup_grace=60)).passing
 
 
 def test_startup_waits_for_what_readiness_needs():
