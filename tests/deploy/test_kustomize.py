@@ -82,6 +82,7 @@ def test_the_first_container_is_asked_about_and_keeps_everything_else(tmp_path, 
         "periodSeconds": 10,
         "timeoutSeconds": 2,
         "failureThreshold": 3,
+        "terminationGracePeriodSeconds": 15,
     }
     assert models in pod["volumes"]
     assert names(pod["volumes"]) == ["health-settings", "models"]

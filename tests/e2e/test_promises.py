@@ -70,7 +70,8 @@ def test_a_model_that_turns_unready_takes_its_pod_out_of_the_service_and_back(sc
 
 @pytest.mark.scenario("hung")
 def test_a_hung_server_is_restarted_after_proof_and_only_its_container(scenario):
-    scenario.put()
+    # The second container loads as long as the first, longer than a livenessProbe would bear.
+    scenario.put("--load-seconds=45")
     pod = scenario.ready_pod()
 
     scenario.order(pod, "hang")
