@@ -82,14 +82,9 @@ class Force:
         now = self.clock()
         has_started = verdict.startup(health, now, self.policy).passing
         self.settings, self.policy = settings, settings.policy
+        health = health._replace(has_started=has_started)
         self.board.replace(
-            health.asking(
-                settings.checks,
-                now,
-                settings.liveness,
-                settings.readiness,
-                has_started=has_started,
-            )
+            health.asking(settings.checks, now, settings.liveness, settings.readiness)
         )
         self.counter.keep(self.board.health.checks)
         self.history.keep(self.board.health.checks)

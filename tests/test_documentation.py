@@ -78,7 +78,6 @@ def moves(status: Status, effect: Effect) -> Iterator[str]:
         Effect.SUCCESS: "good",
         Effect.DECISIVE: "at once",
         Effect.DOUBTFUL: "doubtful",
-        Effect.NEUTRAL: "",
     }
     counts = {1: "1", 2: "success_threshold", 3: "failure_threshold"}
     answer = next(
@@ -105,8 +104,8 @@ def test_the_answers_and_the_endpoints_are_in_their_tables():
         "live": Effect.SUCCESS,
         "not ready, at once": Effect.DECISIVE,
         "doubtful": Effect.DOUBTFUL,
-        "as it was": Effect.NEUTRAL,
-        "-": Effect.NEUTRAL,
+        "live: it refuses": Effect.SUCCESS,
+        "-": Effect.SUCCESS,
     }
     told = {r[0].strip("`"): (words[r[2]], words[r[3]]) for r in rows("How it decides")}
     assert told == EFFECTS

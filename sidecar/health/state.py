@@ -35,30 +35,33 @@ class Effect(Enum):
     SUCCESS = auto()  # serving, after success_threshold in a row
     DECISIVE = auto()  # not serving, at once
     DOUBTFUL = auto()  # not serving, after failure_threshold in a row
-    NEUTRAL = auto()  # proves neither: the status stays, and a row of failures ends
 
 
 EFFECTS: Mapping[Answer, tuple[Effect, Effect]] = {
     # answer:              (for readiness,   for liveness)
     Answer.OK: (Effect.SUCCESS, Effect.SUCCESS),
     Answer.NOT_READY: (Effect.DECISIVE, Effect.DOUBTFUL),
-    Answer.MODEL_NOT_FOUND: (Effect.DECISIVE, Effect.NEUTRAL),
+    Answer.MODEL_NOT_FOUND: (Effect.DECISIVE, Effect.SUCCESS),  # who refuses is there
     Answer.UNREACHABLE: (Effect.DECISIVE, Effect.DOUBTFUL),
-    Answer.SHUTTING_DOWN: (Effect.DECISIVE, Effect.NEUTRAL),
+    Answer.SHUTTING_DOWN: (Effect.DECISIVE, Effect.SUCCESS),
     Answer.TIMEOUT: (Effect.DOUBTFUL, Effect.DOUBTFUL),
-    Answer.TLS: (Effect.DECISIVE, Effect.NEUTRAL),
-    Answer.DENIED: (Effect.DECISIVE, Effect.NEUTRAL),
-    Answer.UNIMPLEMENTED: (Effect.DECISIVE, Effect.NEUTRAL),
+    Answer.TLS: (Effect.DECISIVE, Effect.SUCCESS),
+    Answer.DENIED: (Effect.DECISIVE, Effect.SUCCESS),
+    Answer.UNIMPLEMENTED: (Effect.DECISIVE, Effect.SUCCESS),
     Answer.ERROR: (Effect.DOUBTFUL, Effect.DOUBTFUL),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """How many in a row move a status: the kubelet's failureThreshold and successThreshold."""
+    """How many in a row move a status: the kubelet's failureThreshold and successThreshold.
+
+    Failures less than `apart` seconds after the one before are the same one.
+    """
 
     failure: int = 3
     success: int = 1
+    apart: float = 0
 
 
 class CheckState(NamedTuple):
@@ -86,14 +89,15 @@ def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresho
     """The state after one more answer."""
     readiness, liveness = EFFECTS[seen.answer]
     effect = readiness if probe is Probe.READINESS else liveness
-    failing = effect in (Effect.DECISIVE, Effect.DOUBTFUL)
-    failures = state.failures + 1 if failing else 0
-    successes = state.successes + 1 if effect is Effect.SUCCESS else 0
+    failing = effect is not Effect.SUCCESS
+    same = bool(state.failures) and seen.at - (state.answered_at or 0) < thresholds.apart
+    failures = state.failures + (not same) if failing else 0
+    successes = 0 if failing else state.successes + 1
 
     status = state.status
     if effect is Effect.DECISIVE or (failing and failures >= thresholds.failure):
         status = Status.NOT_SERVING
-    elif effect is Effect.SUCCESS and successes >= thresholds.success:
+    elif not failing and successes >= thresholds.success:
         status = Status.SERVING
 
     reason = state.reason
@@ -207,13 +211,7 @@ class Health(NamedTuple):
         return health, tuple(transitions)
 
     def asking(
-        self,
-        checks: Iterable[Check],
-        now: float,
-        liveness: Thresholds,
-        readiness: Thresholds,
-        *,
-        has_started: bool,
+        self, checks: Iterable[Check], now: float, liveness: Thresholds, readiness: Thresholds
     ) -> "Health":
         """The health with other checks or thresholds from now on; a check that stays is kept."""
         fresh = CheckState(since=now)
@@ -221,7 +219,6 @@ class Health(NamedTuple):
             checks=Ledger({check: self.checks.get(check, fresh) for check in checks}),
             liveness=liveness,
             readiness=readiness,
-            has_started=has_started,
         )
 
     def drain(self) -> "Health":

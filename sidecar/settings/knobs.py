@@ -211,12 +211,14 @@ class Settings(BaseSettings):
     @property
     def liveness(self) -> Thresholds:
         """The thresholds of liveness."""
-        return Thresholds(self.liveness_failure_threshold, self.liveness_success_threshold)
+        failure, success = self.liveness_failure_threshold, self.liveness_success_threshold
+        return Thresholds(failure, success, apart=self.recovery_period / 2)
 
     @property
     def readiness(self) -> Thresholds:
         """The thresholds of readiness."""
-        return Thresholds(self.readiness_failure_threshold, self.readiness_success_threshold)
+        failure, success = self.readiness_failure_threshold, self.readiness_success_threshold
+        return Thresholds(failure, success, apart=self.recovery_period / 2)
 
     @property
     def policy(self) -> Policy:

@@ -68,7 +68,7 @@ def test_the_defaults_are_those_of_the_contract():
 def test_the_defaults_become_values_of_the_core():
     settings = load({})
     assert settings.checks == (SERVER_LIVE, SERVER_READY)
-    assert settings.liveness == settings.readiness == Thresholds(failure=3, success=1)
+    assert settings.liveness == settings.readiness == Thresholds(failure=3, success=1, apart=0.5)
     assert settings.policy == Policy(max_age=17, quorum=Quorum(percent=100))
     assert settings.metadata == {}
     assert not settings.tls
