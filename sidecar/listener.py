@@ -17,7 +17,15 @@ from aiohttp.web_protocol import RequestHandler
 # far below the limit of descriptors that containers have.
 MOST_CONNECTIONS = 4096
 
-# Seconds that a connection may be silent: before its first request, and between two.
+# For all else that is open: the server's connection, files, and what comes between two looks.
+SPARE_FILES = 1024
+
+# Those to whom an answer is on its way that they have not read yet. Each holds a copy of it, and
+# /status of a thousand models has a third of a megabyte.
+MOST_READERS = 16
+
+# Seconds that a connection may be silent: before its first request, between two, and
+# before it has read the answer.
 PATIENCE = 20
 
 
@@ -46,32 +54,43 @@ def bind(host: str | None, port: int) -> socket.socket:
 
 
 def allow_many_connections() -> None:
-    """Raises this process's limit of open files as far as it may itself.
+    """Raises this process's limit of open files as far as connections need it, if it may.
 
     Each idle connection holds a descriptor, and without one left the kubelet
     would not be heard. The soft limit is often 1024 where the hard one is far
-    above.
+    above; macOS takes its own hard limit for an error.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + SPARE_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Listener:
     """An application on its port.
 
     most:      how many connections may be open; of more the oldest are closed.
-    patience:  seconds within which a connection has to ask something.
+    readers:   the same of those that have not read their answer.
+    patience:  seconds within which a connection has to ask something, and to read.
     """
 
     def __init__(
-        self, app: web.Application, *, most: int = MOST_CONNECTIONS, patience: float = PATIENCE
+        self,
+        app: web.Application,
+        *,
+        most: int = MOST_CONNECTIONS,
+        readers: int = MOST_READERS,
+        patience: float = PATIENCE,
     ) -> None:
         self._most = most
+        self._readers = readers
         self._patience = patience
         self._runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=1, keepalive_timeout=patience
         )
-        self._first_seen: dict[RequestHandler, float] = {}
+        self._waited_for: dict[RequestHandler, float] = {}
         self._heard: set[RequestHandler] = set()
 
     async def start(self, bound: socket.socket) -> None:
@@ -94,12 +113,14 @@ class Listener:
             now = asyncio.get_running_loop().time()
             connections = self.connections
             self._heard.intersection_update(connections)
-            self._first_seen = {one: self._first_seen.get(one, now) for one in connections}
-            for connection in connections[: -self._most]:
-                connection.force_close()
-            for connection, since in self._first_seen.items():
-                if connection not in self._heard and now - since > self._patience:
-                    connection.force_close()
+            reading = [one for one in connections if _has_unread(one)]
+            silent = [one for one in connections if one not in self._heard]
+            self._waited_for = {c: self._waited_for.get(c, now) for c in (*silent, *reading)}
+            late = [c for c, since in self._waited_for.items() if now - since > self._patience]
+            for connection in (*connections[: -self._most], *reading[: -self._readers], *late):
+                # What has not been read yet would hold up an orderly end.
+                if connection.transport is not None:
+                    connection.transport.abort()
             await asyncio.sleep(1)
 
     @property
@@ -126,6 +147,11 @@ class Listener:
             headers.popall(hdrs.EXPECT)
             message = message._replace(headers=type(message.headers)(headers))
         return self._make_request(message, payload, protocol, *rest)
+
+
+def _has_unread(connection: RequestHandler) -> bool:
+    transport = connection.transport
+    return transport is not None and transport.get_write_buffer_size() > 0
 
 
 def _is_our_fault(record: logging.LogRecord) -> bool:

@@ -1,6 +1,7 @@
 """The port: what it is bound to, and who may stay on it."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -9,9 +10,11 @@ import pytest
 from aiohttp import web
 
 from sidecar.listener import CannotListen, Listener, bind
-from tests.support import untyped
+from tests.support import eventually, untyped
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+MUCH = b"GET /much HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+BODY = bytes(30_000_000)  # more than the buffers of both ends
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -25,8 +28,12 @@ async def listening(
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text="ok")
 
+    async def answer_much(_: web.Request) -> web.Response:
+        return web.Response(body=BODY)
+
     app = web.Application()
     app.router.add_get("/", answer)
+    app.router.add_get("/much", answer_much)
     listener, bound = Listener(app, **untyped(limits)), bind("127.0.0.1", 0)
     await listener.start(bound)
     opened = []
@@ -66,6 +73,31 @@ async def test_a_connection_that_asks_nothing_for_too_long_is_closed(sent):
         reader, _ = await connect(sent)
         tending = asyncio.create_task(listener.tend())
         assert await asyncio.wait_for(reader.read(), 5) == b""
+        tending.cancel()
+
+
+def unread(connection):
+    return connection.transport.get_write_buffer_size() > 0
+
+
+async def test_of_too_many_who_do_not_read_the_oldest_give_way():
+    async with listening(readers=1) as (listener, connect):
+        held = [await connect(MUCH) for _ in range(3)]
+        await eventually(lambda: [unread(c) for c in listener.connections] == [True] * 3)
+        tending = asyncio.create_task(listener.tend())
+        for reader, _ in held[:2]:
+            with contextlib.suppress(ConnectionResetError):
+                assert len(await asyncio.wait_for(reader.read(), 5)) < len(BODY)
+        assert (await asyncio.wait_for(held[2][0].read(), 5)).endswith(BODY)
+        tending.cancel()
+
+
+async def test_who_does_not_read_for_too_long_is_closed():
+    async with listening(patience=0.2) as (listener, connect):
+        await connect(MUCH)
+        tending = asyncio.create_task(listener.tend())
+        await eventually(lambda: [unread(c) for c in listener.connections] == [True])
+        await eventually(lambda: not listener.connections)
         tending.cancel()
 
 
