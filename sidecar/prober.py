@@ -132,7 +132,8 @@ class Prober:
 
     async def close(self) -> None:
         """Closes the client; questions under way still get their answers."""
-        await self._client.close(grace=self._timeout)
+        # One that was asked a moment ago ends at its own deadline, not by being cancelled.
+        await self._client.close(grace=2 * self._timeout)
 
     async def _judge_connection(self, answer: Answer) -> None:
         self._timeouts = self._timeouts + 1 if answer is Answer.TIMEOUT else 0

@@ -193,6 +193,16 @@ async def test_a_port_that_speaks_http_1_is_unreachable():
     assert seen.answer == "unreachable"
 
 
+async def test_a_question_under_way_is_answered_when_its_prober_is_closed():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = client_for(silent.getsockname()[1], timeout=0.2)
+        prober = Prober(client, timeout=0.2, headers={}, clock=time.monotonic)
+        asking = asyncio.create_task(prober.ask(SERVER_LIVE))
+        await asyncio.sleep(0)
+        await prober.close()
+        assert (await asking).answer == "timeout"
+
+
 async def test_a_peer_that_accepts_and_never_speaks_costs_no_more_than_the_deadline():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         async with client_for(silent.getsockname()[1], timeout=0.2) as client:
