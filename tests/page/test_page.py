@@ -143,6 +143,17 @@ def test_a_page_that_hangs_is_no_answer_either(browser, log):
             expect(verdict(seen.page)).to_have_text("Ready")
 
 
+@pytest.mark.parametrize("document", ["{}", "null", "[]", "of another program"])
+def test_what_is_no_document_of_the_sidecars_is_no_answer(browser, log, document):
+    with ToyProcess(models={}) as toy, running_sidecar(log, f"--server-url={toy.url}") as sidecar:
+        with watched(browser, sidecar.port) as seen:
+            expect(verdict(seen.page)).to_have_text("Ready")
+            seen.page.route("**/status", lambda route: route.fulfill(body=document))
+            expect(verdict(seen.page)).to_have_text("No answer from the sidecar")
+            seen.page.unroute("**/status")
+            expect(verdict(seen.page)).to_have_text("Ready")
+
+
 def test_a_drain_a_dead_server_and_one_never_heard_of_are_told_apart(browser, log):
     toy = ToyProcess(models={"a": True})
     flags = (f"--server-url={toy.url}", "--models=a", "--drain-seconds=30")
