@@ -156,7 +156,7 @@ class _Inquiry:
 
     def details(self) -> list[str]:
         """For each check that was not answered with ok, the server's or gRPC's own text."""
-        texts = self._texts.items()
+        texts = ((check, self._texts.get(check)) for check in self.board.health.checks)
         return [f"{check.name}: {logs.printable(text)}" for check, text in texts if text]
 
     def outcome(self) -> Outcome:
