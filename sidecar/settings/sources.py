@@ -123,7 +123,8 @@ def _explain(errors: ValidationError, given: _Given) -> list[str]:
         name, *inner = (str(part) for part in error["loc"])
         cause = error.get("ctx", {}).get("error")
         reason = str(cause) if cause else error["msg"][:1].lower() + error["msg"][1:]
-        where = f"{'.'.join(inner)}: " if inner else ""
+        # What should have been the value of a header may stand in its name's place.
+        where = f"{'.'.join(inner)}: " if inner and name != "headers" else ""
         reasons.setdefault(name, []).append(where + reason)
     return [
         f"{name}: {given.of(name)}: {', '.join(why)}; allowed: {_allowed(name).text}"

@@ -216,3 +216,10 @@ def test_variables_that_are_most_likely_misspelt_are_found():
         "PATH",
     ]
     assert unknown_variables(environ) == ["SIDECAR_PERIOD_SECOND"]
+
+
+def test_what_stands_in_the_place_of_a_headers_name_is_not_repeated(file):
+    path = file('headers: {"authorization: Bearer s3cret": }')
+    with pytest.raises(BadSettings) as caught:
+        load({}, path)
+    assert "s3cret" not in "".join(caught.value.lines)
