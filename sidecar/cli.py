@@ -41,9 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.insert(0, "run")
     # The imports below take most of the start, and a process that is PID 1 in
     # its container would not hear SIGTERM before it has a handler.
-    checks = args[0] == "check"
-    for signum in SIGNALS:
-        signal.signal(signum, lambda signum, _: sys.exit(SIGNALLED + signum if checks else OK))
+    _hear_signals(args[0])
     # gRPC's core writes every failed connection to standard error by itself,
     # unless it is told otherwise before it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -54,10 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command == "config" and options.schema:
         print(json.dumps(Settings.model_json_schema(), indent=2))
         return OK
-    given = vars(options).items()
-    flags = {
-        name: text for name, text in given if name in Settings.model_fields and text is not None
-    }
+    flags = _flags(options, Settings)
     wrong = _wrong_options(options)
     try:
         settings = load(flags, options.config)
@@ -76,6 +71,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _check(settings, float(options.wait), options.output)
     print(settings.as_yaml(), end="")
     return OK
+
+
+def _hear_signals(command: str) -> None:
+    """What signals do until the loop has handlers of its own."""
+    code = SIGNALLED if command == "check" else None
+    for signum in SIGNALS:
+        signal.signal(signum, lambda signum, _: sys.exit(OK if code is None else code + signum))
+    if command in ("run", "demo"):  # to which it says: load the settings anew
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _flags(options: argparse.Namespace, settings: "type[Settings]") -> dict[str, str]:
+    """The settings that were given as flags; the demo's models are its own."""
+    given = {
+        name: text
+        for name, text in vars(options).items()
+        if name in settings.model_fields and text is not None
+    }
+    if options.command == "demo":
+        from sidecar.demo import MODELS
+
+        given["models"] = ",".join(MODELS)
+    return given
 
 
 def _wrong_options(options: argparse.Namespace) -> list[str]:

@@ -21,8 +21,8 @@ from prometheus_client.registry import CollectorRegistry
 from sidecar import __version__, assembly, demo, metrics, status, web
 from sidecar.force import Force, summary
 from sidecar.listener import Listener
-from sidecar.reload import Reloader
-from sidecar.settings import Model, Settings, unknown_variables
+from sidecar.reload import Reloader, look
+from sidecar.settings import BadSettings, Settings, unknown_variables
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,13 @@ async def run(
     Signals first, so that none is missed; then the endpoints, which answer
     from the first moment; then the polling, which gives them something to say.
     """
+    # Looked at before they are read: what is replaced from now on is seen by that.
+    seen = look([] if config is None else [config])
+    try:
+        settings = load()
+    except BadSettings:  # since it was good
+        seen = []
+    seen += look(settings.files.values())
     registry = CollectorRegistry()
     force = Force(settings, registry)
     stop = _Stop(force.board.drain)
@@ -59,7 +66,7 @@ async def run(
     listener = Listener(app)
     await listener.start(bound)
     reloader = Reloader(
-        settings, config, load=load, apply=force.apply, refused=force.loading.failed
+        settings, config, seen, load=load, apply=force.apply, refused=force.loading.failed
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
     try:
@@ -78,12 +85,9 @@ async def run_demo(
     load: Callable[[], Settings],
     config: Path | None = None,
 ) -> None:
-    """The daemon against the toy server; only server_url and models are the demo's own."""
+    """The daemon against the toy server, whose address takes the place of server_url."""
     async with demo.ToyServer() as server:
-        own = {
-            "server_url": f"127.0.0.1:{server.port}",
-            "models": tuple(Model(name=name) for name in demo.MODELS),
-        }
+        own = {"server_url": f"127.0.0.1:{server.port}"}
         script = asyncio.create_task(demo.perform(server))
         text = demo.announcement(bound.getsockname()[1], settings.drain_seconds)
         sys.stdout.write(text + "\n")

@@ -62,16 +62,14 @@ class Force:
         the other one either.
         """
         kept = {name: getattr(self.settings, name) for name in FIXED}
-        for name, value in kept.items():
-            if getattr(settings, name) != value:
-                logger.warning("%s stays %r until the next start", name, value)
+        fixed = [name for name, value in kept.items() if getattr(settings, name) != value]
         settings = settings.model_copy(update=kept)
         try:
             expiry = _expiry(settings)
             candidate = assembly.make_prober(settings, self.clock)
+            answer = (await candidate.ask(SERVER_LIVE)).answer
         except ValueError as error:  # replaced once more since it was validated
             raise BadSettings([f"a file has changed meanwhile: {error}"]) from None
-        answer = (await candidate.ask(SERVER_LIVE)).answer
         health = self.board.health
         if answer is not Answer.OK and health.live.answer is Answer.OK:
             await candidate.close()
@@ -92,6 +90,8 @@ class Force:
         logs.configure(settings.log_level, settings.log_format)
         self._loaded(expiry)
         logger.info("the settings are loaded anew", extra={"fields": summary(settings)})
+        for name in fixed:
+            logger.warning("%s stays %r until the next start", name, kept[name])
         await self.link.replace(candidate)
 
     def _loaded(self, expiry: Mapping[str, float]) -> None:

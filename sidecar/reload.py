@@ -10,12 +10,16 @@ from sidecar.settings import BadSettings, Settings
 
 logger = logging.getLogger(__name__)
 
+# A file, and what tells it from another one in its place.
+Looks = list[tuple[Path, tuple[int, ...]]]
+
 
 class Reloader:
     """Watches the settings file and the files that the settings name.
 
     settings:  in force at the start.
     config:    the settings file, if there is one.
+    seen:      it and those, as they were looked at before they were read.
     load:      the settings as they would be now, or BadSettings.
     apply:     puts them in force, or raises BadSettings and changes nothing.
     refused:   is told when new ones are not put in force.
@@ -25,6 +29,7 @@ class Reloader:
         self,
         settings: Settings,
         config: Path | None,
+        seen: Looks,
         *,
         load: Callable[[], Settings],
         apply: Callable[[Settings], Awaitable[None]],
@@ -32,6 +37,7 @@ class Reloader:
     ) -> None:
         self._settings = settings
         self._config = config
+        self._seen = seen
         self._load = load
         self._apply = apply
         self._refused = refused
@@ -43,7 +49,6 @@ class Reloader:
 
     async def run(self) -> None:
         """Watches until cancelled."""
-        seen = _look(self._files())
         wrong: list[str] = []
         while True:
             with contextlib.suppress(TimeoutError):
@@ -51,10 +56,10 @@ class Reloader:
                     await self._asked.wait()
             asked = self._asked.is_set()
             self._asked.clear()
-            before, seen = seen, _look(self._files())
+            before, self._seen = self._seen, look(self._files())
             # What was refused may have become right without another file: the
             # server may know the new certificate by now.
-            if seen == before and not asked and not wrong:
+            if self._seen == before and not asked and not wrong:
                 continue
             found = await self._reload()
             if found and (asked or found != wrong):
@@ -78,9 +83,9 @@ class Reloader:
         return [*config, *self._settings.files.values()]
 
 
-def _look(files: Iterable[Path]) -> list[tuple[Path, tuple[int, ...]]]:
+def look(files: Iterable[Path]) -> Looks:
     """What tells each file from the one that it was, through every link on the way to it."""
-    found: list[tuple[Path, tuple[int, ...]]] = []
+    found: Looks = []
     for file in files:
         try:
             status = file.stat()

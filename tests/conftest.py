@@ -37,10 +37,13 @@ def _no_settings_from_outside(monkeypatch):
             monkeypatch.delenv(name)
 
 
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
 @pytest.fixture
 def restored_signals():
     """The command line may set handlers of its own in this process."""
-    before = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
+    before = {signum: signal.getsignal(signum) for signum in HANDLED}
     yield
     for signum, handler in before.items():
         signal.signal(signum, handler)

@@ -1,5 +1,7 @@
 """The command line: commands, flags, help, exit codes."""
 
+import signal
+
 import pytest
 import yaml
 
@@ -71,3 +73,12 @@ def test_an_unknown_argument_is_refused_with_code_2(args, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(args)
     assert "unrecognized arguments" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "handler"), [("run", signal.SIG_IGN), ("check", signal.SIG_DFL)]
+)
+def test_a_reload_asked_for_too_early_ends_nothing(command, handler):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    assert main([command, "--jitter=7"]) == 2
+    assert signal.getsignal(signal.SIGHUP) is handler

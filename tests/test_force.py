@@ -13,13 +13,13 @@ def loaded(server: ToyServer, **settings: str):
     return load({"server_url": f"127.0.0.1:{server.port}", **settings})
 
 
-async def test_what_cannot_change_while_it_runs_is_named_and_the_rest_is_taken(caplog):
+async def test_what_cannot_change_while_it_runs_is_named_and_the_rest_is_taken(capsys):
     async with ToyServer({"a": True, "b": True}) as server:
         force = Force(loaded(server, models="a"), CollectorRegistry())
         await force.apply(loaded(server, models="b", http_port="1", drain_seconds="7"))
         assert [check.model for check in force.board.health.checks] == ["", "", "b"]
         assert (force.settings.http_port, force.settings.drain_seconds) == (9808, 7)
-        assert "http_port stays 9808 until the next start" in caplog.text
+        assert "http_port stays 9808 until the next start" in capsys.readouterr().err
         await force.link.close()
 
 
@@ -46,4 +46,28 @@ async def test_a_file_that_changes_while_settings_are_taken_over_changes_nothing
         ca.unlink()
         with pytest.raises(OSError, match="No such file"):
             await force.apply(settings)
+        await force.link.close()
+
+
+async def test_a_token_that_becomes_one_that_cannot_be_sent_changes_nothing(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("good")
+    async with ToyServer({"a": True}) as server:
+        force = Force(loaded(server, models="a"), CollectorRegistry())
+        settings = loaded(server, models="a", bearer_token_file=str(token))
+        token.write_text("b\x00d")
+        with pytest.raises(BadSettings, match="a file has changed meanwhile: "):
+            await force.apply(settings)
+        assert force.settings.bearer_token_file is None
+        await force.link.close()
+
+
+async def test_what_is_refused_is_told_without_what_would_have_stayed(capsys):
+    async with ToyServer({"a": True}) as server:
+        force = Force(loaded(server, models="a"), CollectorRegistry())
+        force.board.record(await force.link.ask(SERVER_LIVE))
+        settings = loaded(server, models="a", http_port="1", grpc_service="not.There")
+        with pytest.raises(BadSettings, match="answered with unimplemented"):
+            await force.apply(settings)
+        assert "stays" not in capsys.readouterr().err
         await force.link.close()

@@ -303,3 +303,8 @@ def test_the_demos_server_alone_answers_until_it_is_told_to_stop():
         assert sidecar("check", url, "--models=steady", "--wait=20").returncode == 0
         server.terminate()
         assert server.wait(10) == 0
+
+
+def test_the_demos_models_are_known_when_its_settings_are_judged(log):
+    with running_sidecar(log, "--readiness-policy=2", command="demo") as demo:
+        demo.wait_for("/readyz", 200)

@@ -1,5 +1,6 @@
 """New settings and replaced files under a running sidecar, over real gRPC and HTTP."""
 
+import asyncio
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from sidecar.reload import Reloader, look
+from sidecar.settings import Settings, load
 from tests.support import Sidecar, running_sidecar, wait_until
 from tests.toy import ToyProcess
 from tests.volume import Volume, pair
@@ -184,3 +187,20 @@ def test_a_key_that_everybody_may_read_is_warned_of(toy, tmp_path):
     token.chmod(0o600)
     with running_sidecar(tmp_path / "log", f"--server-url={toy.url}", *flags) as sidecar:
         assert not sidecar.records("everybody on this machine")
+
+
+async def test_what_was_replaced_while_it_was_read_is_taken_over_in_the_first_period(tmp_path):
+    quick = {"period_seconds": "0.1", "timeout_seconds": "0.05"}
+    before, after = load({**quick, "models": "a"}), load({**quick, "models": "b"})
+    config, applied = tmp_path / "sidecar.yaml", asyncio.Event()
+    seen = look([config])
+    config.write_text("replaced")
+
+    async def apply(settings: Settings) -> None:
+        assert settings is after
+        applied.set()
+
+    reloader = Reloader(before, config, seen, load=lambda: after, apply=apply, refused=pytest.fail)
+    running = asyncio.create_task(reloader.run())
+    await asyncio.wait_for(applied.wait(), 10)
+    running.cancel()
