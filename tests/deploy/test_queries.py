@@ -218,6 +218,18 @@ def test_a_query_of_the_dashboard_finds_series(scraped, panel):
     assert scraped.series(expr)
 
 
+def test_a_lost_sidecar_is_a_replica_that_is_not_ready(scraped):
+    def shown(title: str) -> list[str]:
+        # What still answers here is not ready, but its sidecar's loop is well.
+        expr = filled(QUERIES[f"{title}, A"]).replace('"readyz"', '"livez"')
+        return [series["value"][1] for series in scraped.get("query", query=expr)["result"]]
+
+    assert shown("Replicas") == ["5"]
+    assert shown("Ready") == ["1"]
+    assert shown("Share ready, worst workload") == ["0"]
+    assert shown("Replicas that are not ready") == ["0"] * 4
+
+
 @pytest.mark.parametrize("panel", QUERIES)
 def test_the_labels_in_a_legend_are_there(scraped, panel):
     title, _, letter = panel.rpartition(", ")
