@@ -38,29 +38,34 @@ SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 FLEET = 'namespace=~"$namespace"'
 POD = 'namespace=~"$namespace", pod="$pod"'
 MODEL = 'model=~"$model"'
+# Pods of two namespaces may have one name.
+WHO = "{{namespace}}/{{pod}}"
 
 
 def fleet() -> list[Panel]:
     """All replicas of the chosen namespaces."""
-    ready = f'inference_health_passing{{endpoint="readyz", {FLEET}}}'
+    sidecars = f'up{{job=~"(.+/)?inference-health", {FLEET}}}'
+    # A lost sidecar has no series but `up`, and is no ready replica.
+    ready = (
+        f'(inference_health_passing{{endpoint="readyz", {FLEET}}}'
+        f" or ignoring (endpoint) {sidecars} * 0)"
+    )
     failures = f"inference_poll_failures_total{{{FLEET}}}"
     share = number(
-        "Share ready", f"avg({ready})", steps((None, "red"), (0.5, "orange"), (1, "green"))
+        "Share ready, worst workload",
+        f"min(avg by (namespace, workload) ({ready}))",
+        steps((None, "red"), (0.5, "orange"), (1, "green")),
     )
     unready = rows(
         "Replicas that are not ready", {"endpoint": True, "instance": True, "Value": True}
     )
     alerts = rows("Alerts", {"instance": True, "job": True, "endpoint": True, "Value": True})
     return [
-        number("Replicas", f"count({ready})"),
+        number("Replicas", f"count({sidecars})"),
         number("Ready", f"sum({ready})", GOOD_IF_ANY),
         share.unit("percentunit"),
         number("Live servers", f"sum(inference_server_live{{{FLEET}}})", GOOD_IF_ANY),
-        number(
-            "Lost sidecars",
-            f'sum(1 - up{{job=~"(.+/)?inference-health", {FLEET}}})',
-            BAD_IF_ANY,
-        ),
+        number("Sidecars without answer", f"sum(1 - {sidecars})", BAD_IF_ANY),
         number(
             "Refused reloads",
             f"sum(1 - inference_sidecar_config_last_reload_successful{{{FLEET}}})",
@@ -96,21 +101,21 @@ def one_pod() -> list[Panel]:
     versions = f"inference_sidecar_build_info{{{POD}}}"
     return [
         states("Endpoints", "passes", "fails")
-        .with_target(query(f"inference_health_passing{{{POD}}}", "{{endpoint}}"))
+        .with_target(query(f"inference_health_passing{{{POD}}}", f"{WHO} {{{{endpoint}}}}"))
         .height(8)
         .span(12),
         states("Server", "yes", "no")
-        .with_target(query(f"inference_server_live{{{POD}}}", "live"))
-        .with_target(query(f"inference_server_ready{{{POD}}}", "ready"))
+        .with_target(query(f"inference_server_live{{{POD}}}", f"{WHO} live"))
+        .with_target(query(f"inference_server_ready{{{POD}}}", f"{WHO} ready"))
         .height(8)
         .span(12),
-        number("Last proof of life", f"time() - {success}").unit("s").span(6),
-        number("Certificates expire in", f"{expiry} - time()", legend="{{file}}")
+        number("Last proof of life", f"time() - {success}", legend=WHO).unit("s").span(6),
+        number("Certificates expire in", f"{expiry} - time()", legend=f"{WHO} {{{{file}}}}")
         .unit("s")
         .no_value("no TLS")
         .span(6),
-        number("Settings loaded", f"time() - {loaded}").unit("s").span(6),
-        number("Sidecar's version", versions, legend="{{version}}")
+        number("Settings loaded", f"time() - {loaded}", legend=WHO).unit("s").span(6),
+        number("Sidecar's version", versions, legend=f"{WHO} {{{{version}}}}")
         .text_mode(shown.BigValueTextMode.NAME)
         .span(6),
     ]
@@ -119,21 +124,22 @@ def one_pod() -> list[Panel]:
 def models() -> list[Panel]:
     """The models of the chosen pod."""
     transitions = f"inference_status_transitions_total{{{POD}}}"
+    named = f"{WHO} {{{{model}}}} {{{{version}}}}"
     to_ready = bargauge.Panel().title("Time to the first readiness").unit("s").min(0)
     return [
         states("Models", "ready", "not ready")
-        .with_target(query(f"inference_model_ready{{{POD}, {MODEL}}}", "{{model}} {{version}}"))
+        .with_target(query(f"inference_model_ready{{{POD}, {MODEL}}}", named))
         .height(10)
         .span(24),
-        to_ready.with_target(
-            now(f"inference_model_time_to_ready_seconds{{{POD}, {MODEL}}}", "{{model}} {{version}}")
-        )
+        to_ready.with_target(now(f"inference_model_time_to_ready_seconds{{{POD}, {MODEL}}}", named))
         .orientation(shown.VizOrientation.HORIZONTAL)
         .thresholds(steps((None, "blue")))
         .height(8)
         .span(12),
         curves("Changes of status within half an hour").with_target(
-            query(f"increase({transitions}[30m])", "{{rpc}} {{model}} {{version}}")
+            query(
+                f"increase({transitions}[30m])", f"{WHO} {{{{rpc}}}} {{{{model}}}} {{{{version}}}}"
+            )
         ),
     ]
 
@@ -142,11 +148,11 @@ def questions() -> list[Panel]:
     """What the chosen pod's server was asked, how long it took and how it ended."""
     buckets = f"inference_poll_duration_seconds_bucket{{{POD}}}"
     failures = f"inference_poll_failures_total{{{POD}}}"
-    by_rpc = f"sum by (le, rpc) (rate({buckets}[$__rate_interval]))"
+    by_rpc = f"sum by (le, namespace, pod, rpc) (rate({buckets}[$__rate_interval]))"
     latency = curves("How long a question takes: median and 99 of 100", "s")
     for quantile, name in ((0.5, "median"), (0.99, "99 %")):
         latency.with_target(
-            query(f"histogram_quantile({quantile}, {by_rpc})", f"{{{{rpc}}}} {name}")
+            query(f"histogram_quantile({quantile}, {by_rpc})", f"{WHO} {{{{rpc}}}} {name}")
         )
     spread = query(f"sum by (le) (increase({buckets}[$__rate_interval]))", "{{le}}")
     return [
@@ -163,12 +169,15 @@ def questions() -> list[Panel]:
         latency,
         curves("Questions", "reqps").with_target(
             query(
-                f"sum by (rpc) (rate(inference_polls_total{{{POD}}}[$__rate_interval]))", "{{rpc}}"
+                "sum by (namespace, pod, rpc)"
+                f" (rate(inference_polls_total{{{POD}}}[$__rate_interval]))",
+                f"{WHO} {{{{rpc}}}}",
             )
         ),
         curves("Failed questions by call and reason", "reqps").with_target(
             query(
-                f"sum by (rpc, reason) (rate({failures}[$__rate_interval]))", "{{rpc}} {{reason}}"
+                f"sum by (namespace, pod, rpc, reason) (rate({failures}[$__rate_interval]))",
+                f"{WHO} {{{{rpc}}}} {{{{reason}}}}",
             )
         ),
     ]

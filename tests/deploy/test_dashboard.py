@@ -60,6 +60,14 @@ def test_panels_and_their_queries_can_be_told_apart():
         )
 
 
+def test_pods_of_one_name_in_two_namespaces_can_be_told_apart():
+    targets = [target for panel in PANELS for target in panel["targets"]]
+    legends = {t["legendFormat"] for t in targets if 'pod="$pod"' in t["expr"]}
+    assert {legend.partition(" ")[0] for legend in legends - {"{{le}}"}} == {
+        "{{namespace}}/{{pod}}"
+    }
+
+
 def test_no_panel_lies_over_another_or_beyond_the_edge():
     taken: set[tuple[int, int]] = set()
     for panel in BOARD["panels"]:

@@ -21,6 +21,8 @@ RULES: list[dict[str, Any]] = [rule for group in SPEC["groups"] for rule in grou
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDED = {rule["record"]: rule["expr"] for rule in RULES if "record" in rule}
 
+METRIC = r"(?<![:\w])(?:inference_\w+|kube_\w+|up)(?![:\w])"
+
 each_alert = pytest.mark.parametrize("name", ALERTS)
 
 
@@ -76,17 +78,16 @@ def test_an_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not(name
 
 def metrics(expr: str) -> set[str]:
     """The scraped metrics that an expression stands on, through what was recorded."""
-    for record, recorded in RECORDED.items():
+    for record, recorded in reversed(RECORDED.items()):  # the later stand on the earlier
         expr = expr.replace(record, recorded)
-    return set(re.findall(r"\b(?:inference_\w+|up)\b", expr))
+    return set(re.findall(METRIC, expr))
 
 
 @each_alert
 def test_a_case_in_which_an_alert_does_not_fire_has_what_it_looks_at_first(name):
-    looked_at = re.search(r"\b(?:inference_\w+|up)\b", ALERTS[name]["expr"])
-    recorded = next((r for r in RECORDED if ALERTS[name]["expr"].startswith(r)), None)
-    first = metrics(recorded) if recorded else {looked_at[0]} if looked_at else set()
-    assert first
+    looked_at = re.search(rf"{METRIC}|{'|'.join(RECORDED)}", ALERTS[name]["expr"])
+    assert looked_at
+    first = metrics(looked_at[0])
     for case in yaml.safe_load(CASES.read_text())["tests"]:
         if case["name"].partition(":")[0] == name:
             played = {series["series"].partition("{")[0] for series in case["input_series"]}
@@ -129,6 +130,8 @@ def test_nothing_pages_before_the_time_that_the_pod_gives_to_loading():
         "InferenceHealthNotStarted",
         "InferenceHealthModelNotReady",
     }
+    judged = re.findall(r" offset (\d+m)", " ".join(rule["expr"] for rule in RULES))
+    assert set(judged) == {loading}
 
 
 @pytest.mark.parametrize(
