@@ -152,7 +152,7 @@ def main(runs: int) -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(echo_server())
-        flags = (f"--server-url={url}", "--timeout-seconds=2")
+        flags = (f"--server-url={url}", "--period-seconds=5", "--timeout-seconds=2")
         with ExitStack() as few:
             ours = few.enter_context(running_sidecar(folder / "few", *flags, "--models=m"))
             port = free_port()
