@@ -13,14 +13,14 @@ A = "fp32"
 
 
 @pytest.mark.parametrize("kind", [Triton, PyTriton, TorchServe])
-def test_who_may_not_ask_learns_nothing_of_the_servers_life(kind, tmp_path):
+def test_who_refuses_lives_and_gets_no_traffic(kind, tmp_path):
     server = kind(tmp_path)
     server.restrict()
     try:
         server.start(loaded=[A])
         with watching(server, tmp_path / "without", f"--models={A}") as without:
             wait_for_readyz(without, "denied", "denied", **{A: "denied"})
-            assert statuses(without) == (503, 503, 503)
+            assert statuses(without) == (200, 503, 503)
             assert without.metric(failures("ServerLive", "denied")) >= 1
         flag, secret = server.permission()
         with watching(server, tmp_path / "with", f"--models={A}", flag) as allowed:
