@@ -35,6 +35,13 @@ def names(sidecar: Sidecar) -> list[str]:
     return [line.split("model:")[1].split()[0] for line in lines if "model:" in line]
 
 
+def wait_for_rounds(sidecar: Sidecar, rounds: int) -> None:
+    """Until ServerLive has been answered so many times more."""
+    polls = 'inference_polls_total{rpc="ServerLive"}'
+    before = sidecar.metric(polls)
+    wait_until(lambda: sidecar.metric(polls) >= before + rounds)
+
+
 def configured(toy: ToyProcess, volume: Volume, log: Path, *flags: str):
     """A sidecar that reads its settings from the volume."""
     config = f"--config={volume.folder / 'sidecar.yaml'}"
@@ -72,8 +79,7 @@ def test_a_bad_file_changes_nothing_and_says_all_that_is_wrong_once(toy, volume,
         sidecar.wait_for("/readyz", 200)
         volume.put(**{"sidecar.yaml": "models: [a, b]\njitter: 7\nperoid_seconds: 3\n"})
         wait_until(lambda: sidecar.metric(SUCCESSFUL) == 0)
-        polls = sidecar.metric('inference_polls_total{rpc="ServerLive"}')
-        wait_until(lambda: sidecar.metric('inference_polls_total{rpc="ServerLive"}') > polls + 3)
+        wait_for_rounds(sidecar, 4)
         told = [record["msg"] for record in sidecar.records("the settings stay as they were")]
         assert len(told) == 2
         assert "jitter: given 7" in told[0]
@@ -134,9 +140,10 @@ def test_a_token_that_is_replaced_is_sent_without_one_poll_that_fails(toy, volum
         volume.put(token="new")
         sidecar.wait_for("/readyz", 200)
         wait_until(lambda: sidecar.records("the settings are loaded anew"))
+        # What is under way with the old token has its answer two rounds later.
+        wait_for_rounds(sidecar, 2)
         toy.tell(models=BOTH, tokens=["new"])
-        polls = sidecar.metric('inference_polls_total{rpc="ServerLive"}')
-        wait_until(lambda: sidecar.metric('inference_polls_total{rpc="ServerLive"}') > polls + 3)
+        wait_for_rounds(sidecar, 4)
         assert sidecar.get("/readyz").status == 200
         assert sidecar.failed_polls() == 0
         assert "old" not in sidecar.log
