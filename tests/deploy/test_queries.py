@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,10 @@ def scraped(pki: Pki, tmp_path_factory) -> Iterator[Prometheus]:
                 wait_until(lambda: len(running.series(ANSWERED)) == 3, 20)
                 stack.close()
                 wait_until(lambda: not running.series(f'up{{pod=~"lost.*|{LOST}"}} == 1'), 20)
-                wait_until(lambda: running.series("pod:inference_models_unready:count > 0"), 20)
+                # The lost ones have had series, too, and may have had them before.
+                for record in ("inference_models_unready:count", "inference_polls_refused:rate5m"):
+                    wanted = f'pod:{record}{{pod="{SERVED["pod"]}"}}'
+                    wait_until(partial(running.series, wanted), 20)
                 yield running
 
 
@@ -142,8 +146,7 @@ OWN = [rule for rule in RULES if "kube_" not in rule["expr"]]
 
 @pytest.mark.parametrize("rule", OWN, ids=lambda rule: rule.get("alert") or rule["record"])
 def test_a_rule_without_its_bounds_finds_series_that_have_the_labels_of_its_texts(scraped, rule):
-    found = scraped.series(relaxed(rule["expr"]))
-    assert found
+    found = wait_until(lambda: scraped.series(relaxed(rule["expr"])), within=5)
     texts = " ".join(rule.get("annotations", {}).values())
     named = set(re.findall(r"\$labels\.(\w+)", texts)) - {"version"}  # a model may have none
     assert all(named <= series.keys() for series in found)
@@ -215,7 +218,7 @@ def filled(expr: str) -> str:
 def test_a_query_of_the_dashboard_finds_series(scraped, panel):
     expr = filled(QUERIES[panel])
     assert "$" not in expr
-    assert scraped.series(expr)
+    assert wait_until(lambda: scraped.series(expr), within=5)
 
 
 def test_a_lost_sidecar_is_a_replica_that_is_not_ready(scraped):
