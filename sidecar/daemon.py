@@ -45,7 +45,7 @@ async def run(
     seen = look([] if config is None else [config])
     try:
         settings = load()
-    except BadSettings:  # since it was good
+    except (BadSettings, OSError):  # since it was good
         seen = []
     seen += look(settings.files.values())
     registry = CollectorRegistry()
