@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from tests.conftest import Pki
-from tests.deploy.scraped import Prometheus, prometheus, scrape_config
+from tests.deploy.scraped import scrape_config
+from tests.prometheus import Prometheus, prometheus
 from tests.support import free_port, running_sidecar, wait_until
 from tests.toy import ToyProcess
 
@@ -93,7 +94,14 @@ def scraped(pki: Pki, tmp_path_factory) -> Iterator[Prometheus]:
                 pod(nobody, "stranger", pod_container_port_number="8080"),
                 pod(nobody, "stranger", pod_container_port_name="http"),
             ]
-            with prometheus(folder, scrape_config("monitoring", pods), SPEC) as running:
+            # JSON is YAML.
+            (folder / "rules.yaml").write_text(json.dumps(SPEC))
+            config = {
+                "global": {"scrape_interval": "500ms", "evaluation_interval": "500ms"},
+                "rule_files": ["rules.yaml"],
+                "scrape_configs": [scrape_config("monitoring", pods)],
+            }
+            with prometheus(folder, config) as running:
                 wait_until(lambda: len(running.series(ANSWERED)) == 3, 20)
                 stack.close()
                 wait_until(lambda: not running.series(f'up{{pod=~"lost.*|{LOST}"}} == 1'), 20)

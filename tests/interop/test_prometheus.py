@@ -1,15 +1,14 @@
 """A real Prometheus scrapes the sidecar as its own process; promtool reads its page."""
 
-import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
-from tests.support import Sidecar, free_port, http_get, require_program, running_sidecar, wait_until
+from tests.prometheus import prometheus
+from tests.support import Sidecar, require_program, running_sidecar, wait_until
 from tests.toy import ToyProcess
 
 MODEL_READY = 'inference_model_ready{model="bert"}'
@@ -34,40 +33,13 @@ def sidecar(server: ToyProcess, tmp_path: Path) -> Iterator[Sidecar]:
 @pytest.fixture
 def ask(sidecar: Sidecar, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Asks a Prometheus that scrapes the sidecar; gives the `data` of its API's answer."""
-    port = free_port()
     target = {"targets": [f"127.0.0.1:{sidecar.port}"]}
     config = {
         "global": {"scrape_interval": "200ms"},
         "scrape_configs": [{"job_name": "sidecar", "static_configs": [target]}],
     }
-    # JSON is YAML.
-    (tmp_path / "prometheus.yml").write_text(json.dumps(config))
-    command = [
-        require_program("prometheus"),
-        f"--config.file={tmp_path / 'prometheus.yml'}",
-        f"--storage.tsdb.path={tmp_path / 'prometheus'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
-
-    def ask(path: str, **query: str) -> Any:
-        response = http_get(port, f"/api/v1/{path}?{urlencode(query)}")
-        assert response.status == 200, response.text
-        return response.json()["data"]
-
-    def is_up() -> bool:
-        try:
-            return http_get(port, "/-/ready").status == 200
-        except ConnectionRefusedError:
-            return False
-
-    log = tmp_path / "prometheus.log"
-    with log.open("wb") as stream, subprocess.Popen(command, stderr=stream) as prometheus:
-        try:
-            wait_until(lambda: is_up() or prometheus.poll() is not None, within=20)
-            assert prometheus.poll() is None, log.read_text()
-            yield ask
-        finally:
-            prometheus.kill()
+    with prometheus(tmp_path, config) as running:
+        yield running.get
 
 
 def wait_for_value(ask: Callable[..., Any], query: str, value: str) -> None:
