@@ -18,16 +18,16 @@ from statistics import fmean
 from typing import Any
 
 import grpc.aio
-from prometheus_client.registry import CollectorRegistry
 
 from benchmarks.figures import divide, table
 from benchmarks.processes import Contender, contender, echo_server, memory
-from sidecar import logs, metrics, prober
+from sidecar import logs, prober
 from sidecar.board import Board
 from sidecar.client import InferenceGRPCClient
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
 from sidecar.health.state import Health, Thresholds
 from sidecar.oip import SERVICE, messages
+from sidecar.poll_counter import PollCounter
 from sidecar.poller import Poller, Schedule
 from tests.support import running_sidecar, wait_until
 
@@ -49,7 +49,7 @@ ARGS = prober.channel_args(
 
 def round_of_ours(client: InferenceGRPCClient) -> Callable[[], Awaitable[None]]:
     """A round of the poller, with everything that listens to it."""
-    counter = metrics.PollCounter(CollectorRegistry(), time.time)
+    counter = PollCounter(time.time)
     health = Health.initial(CHECKS, time.monotonic(), Thresholds(), Thresholds())
     board = Board(health, [counter, logs.log_transitions])
     asking = prober.Prober(client, timeout=TIMEOUT, headers={}, clock=time.monotonic)

@@ -7,7 +7,8 @@ poller.py    decides when to ask, whom, and how many at once
 health/      the core: what the answers prove
 board.py     keeps the current health and tells whoever listens
 history.py   keeps the answers before the last one
-metrics.py   shows it to Prometheus
+poll_counter.py  counts the answers
+metrics.py   shows both to Prometheus
 logs.py      tells people what changed
 web.py       answers the kubelet
 listener.py  has the port, and sees to it that there is room for the kubelet

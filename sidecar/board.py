@@ -1,11 +1,36 @@
-"""The one thing that changes: the current health, and whoever listens to it."""
+"""The one thing that changes: the current health, and who is told of each change."""
 
 from collections.abc import Callable, Iterable
+from enum import StrEnum, auto
+from typing import NamedTuple
 
 from sidecar.health.checks import Observation
 from sidecar.health.state import Health, Transition
 
-Listener = Callable[[Observation, tuple[Transition, ...]], None]
+
+class Cause(StrEnum):
+    """Why the health changed."""
+
+    RESULT = auto()  # of one check
+    RELOAD = auto()  # other settings are in force, for the same server
+    OTHER_SERVER = auto()  # other settings are in force, for another server
+    DRAIN = auto()  # this sidecar has been asked to stop
+
+
+class Change(NamedTuple):
+    """One change of the health, as every listener is told of it.
+
+    `health` is the one after it. `observation` is there for a RESULT alone;
+    `transitions` are the statuses that it moved, often none.
+    """
+
+    cause: Cause
+    health: Health
+    observation: Observation | None = None
+    transitions: tuple[Transition, ...] = ()
+
+
+Listener = Callable[[Change], None]
 
 
 class Board:
@@ -21,15 +46,22 @@ class Board:
         return self._health
 
     def record(self, seen: Observation) -> None:
-        """Takes in one observation and tells every listener, whether or not a status moved."""
-        self._health, transitions = self._health.observe(seen)
-        for listener in self._listeners:
-            listener(seen, transitions)
+        """Takes in one observation, unless its check was removed while it was asked."""
+        if seen.check not in self._health.checks:
+            return
+        health, transitions = self._health.observe(seen)
+        self._publish(Change(Cause.RESULT, health, seen, transitions))
 
-    def replace(self, health: Health) -> None:
-        """Goes on from another health: the current one under new settings."""
-        self._health = health
+    def reload(self, health: Health, *, other_server: bool) -> None:
+        """Goes on with this health: that of the new settings."""
+        cause = Cause.OTHER_SERVER if other_server else Cause.RELOAD
+        self._publish(Change(cause, health))
 
     def drain(self) -> None:
         """Notes that this sidecar has been asked to stop."""
-        self._health = self._health.drain()
+        self._publish(Change(Cause.DRAIN, self._health.drain()))
+
+    def _publish(self, change: Change) -> None:
+        self._health = change.health
+        for listener in self._listeners:
+            listener(change)

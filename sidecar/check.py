@@ -10,9 +10,9 @@ from itertools import islice
 from typing import Any, TextIO
 
 from sidecar import assembly, logs, status
-from sidecar.board import Board
-from sidecar.health.checks import SERVER_LIVE, SILENT, Answer, Check, Observation
-from sidecar.health.state import Health, Thresholds, Transition
+from sidecar.board import Board, Change
+from sidecar.health.checks import SERVER_LIVE, SILENT, Answer, Check, for_each_answer
+from sidecar.health.state import Health, Thresholds
 from sidecar.health.verdict import Verdict, readiness
 from sidecar.history import History
 from sidecar.settings import Settings
@@ -21,19 +21,22 @@ READY, NOT_READY, UNREACHABLE, NO_ANSWER = 0, 1, 3, 4
 
 # What the process ends with, by the last answer of a check that fails. When several
 # fail the least code counts: that something was answered proves more than silence.
-EXITS: Mapping[Answer | None, int] = {
-    Answer.OK: NOT_READY,  # not often enough in a row
-    Answer.NOT_READY: NOT_READY,
-    Answer.MODEL_NOT_FOUND: NOT_READY,
-    Answer.SHUTTING_DOWN: NOT_READY,
-    Answer.DENIED: NOT_READY,
-    Answer.UNIMPLEMENTED: NOT_READY,
-    Answer.ERROR: NOT_READY,
-    Answer.UNREACHABLE: UNREACHABLE,
-    Answer.TLS: UNREACHABLE,
-    Answer.TIMEOUT: NO_ANSWER,
-    None: NO_ANSWER,
-}
+EXITS: Mapping[Answer, int] = for_each_answer(
+    {
+        Answer.OK: NOT_READY,  # not often enough in a row
+        Answer.NOT_READY: NOT_READY,
+        Answer.MODEL_NOT_FOUND: NOT_READY,
+        Answer.SHUTTING_DOWN: NOT_READY,
+        Answer.DENIED: NOT_READY,
+        Answer.UNIMPLEMENTED: NOT_READY,
+        Answer.BUSY: NOT_READY,
+        Answer.REJECTED: NOT_READY,
+        Answer.ERROR: NOT_READY,
+        Answer.UNREACHABLE: UNREACHABLE,
+        Answer.TLS: UNREACHABLE,
+        Answer.TIMEOUT: NO_ANSWER,
+    }
+)
 
 # In a single round each check is asked once, so that one answer has to do.
 ONCE = Thresholds(failure=1, success=1)
@@ -131,7 +134,10 @@ class _Inquiry:
         self._history = History(health.checks)
         self.board = Board(health, [self._keep_text, self._history])
 
-    def _keep_text(self, seen: Observation, _: tuple[Transition, ...]) -> None:
+    def _keep_text(self, change: Change) -> None:
+        seen = change.observation
+        if seen is None:
+            return
         if seen.check == SERVER_LIVE and seen.answer in SILENT:
             self._texts.clear()  # the others are not asked, and what they said is over
         self._texts[seen.check] = seen.detail
@@ -172,7 +178,8 @@ class _Inquiry:
             loaded_at=health.started_at,
             pasts=self._history.pasts(),
         )
-        codes = [EXITS[health.checks[check].answer] for check in self.failing()]
+        answers = [health.checks[check].answer for check in self.failing()]
+        codes = [NO_ANSWER if answer is None else EXITS[answer] for answer in answers]
         return Outcome(
             READY if ready.passing else min(codes),
             ready.report("readyz"),

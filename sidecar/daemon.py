@@ -52,17 +52,8 @@ async def run(
     force = Force(settings, registry)
     stop = _Stop(force.board.drain)
     judges = force.judges()
-    registry.register(
-        metrics.HealthCollector(
-            lambda: force.board.health,
-            force.counter,
-            lambda: force.policy,
-            judges,
-            force.clock,
-        )
-    )
     metrics.register_process(registry, _versions())
-    app = web.build_app(judges, partial(_status, force), registry)
+    app = web.build_app(judges, partial(_status, force), partial(_scrape, force, registry))
     listener = Listener(app)
     await listener.start(bound)
     reloader = Reloader(
@@ -159,6 +150,12 @@ def _status(force: Force) -> Callable[[], bytes]:
         pasts=force.history.pasts(),
     )
     return partial(status.encode, moment)
+
+
+def _scrape(force: Force, registry: CollectorRegistry) -> metrics.Scrape:
+    return metrics.Scrape(
+        force.board.health, force.policy, force.clock(), force.counter.counts(), registry
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -17,6 +17,7 @@ from sidecar.health import verdict
 from sidecar.health.checks import SERVER_LIVE, Answer
 from sidecar.health.state import Health
 from sidecar.history import History
+from sidecar.poll_counter import PollCounter
 from sidecar.prober import Link
 from sidecar.settings import BadSettings, Settings
 
@@ -33,7 +34,7 @@ class Force:
         self.clock = time.monotonic
         self.settings = settings
         self.policy = settings.policy
-        self.counter = metrics.PollCounter(registry, time.time)
+        self.counter = PollCounter(time.time)
         self.loading = metrics.Loading(registry)
         health = Health.initial(
             settings.checks, self.clock(), settings.liveness, settings.readiness
@@ -79,20 +80,18 @@ class Force:
             raise BadSettings([text])
         now = self.clock()
         has_started = verdict.startup(health, now, self.policy).passing
+        other_server = _target(settings) != _target(self.settings)
         self.settings, self.policy = settings, settings.policy
         health = health._replace(has_started=has_started)
-        self.board.replace(
-            health.asking(settings.checks, now, settings.liveness, settings.readiness)
-        )
-        self.counter.keep(self.board.health.checks)
-        self.history.keep(self.board.health.checks)
+        health = health.asking(settings.checks, now, settings.liveness, settings.readiness)
+        self.board.reload(health.forget(now) if other_server else health, other_server=other_server)
         self.poller.schedule = assembly.schedule(settings)
         logs.configure(settings.log_level, settings.log_format)
         self._loaded(expiry)
         logger.info("the settings are loaded anew", extra={"fields": summary(settings)})
         for name in fixed:
             logger.warning("%s stays %r until the next start", name, kept[name])
-        await self.link.replace(candidate)
+        await self.link.replace(candidate, other_server=other_server)
 
     def _loaded(self, expiry: Mapping[str, float]) -> None:
         self.loaded_at = self.clock()
@@ -114,6 +113,11 @@ def _is_open_to_all(path: Path) -> bool:
         return bool(path.stat().st_mode & stat.S_IROTH)
     except OSError:  # it is being replaced, and will be looked at again
         return False
+
+
+def _target(settings: Settings) -> tuple[str, ...]:
+    """What tells one server from another."""
+    return settings.server_url, settings.grpc_service
 
 
 def summary(settings: Settings) -> dict[str, Any]:

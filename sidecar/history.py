@@ -9,21 +9,25 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from sidecar.health.checks import SILENT, Answer, Check, Observation, Rpc
-from sidecar.health.state import Transition
+from sidecar.board import Cause, Change
+from sidecar.health.checks import SILENT, Answer, Check, Rpc, for_each_answer
 
-LETTERS: Mapping[Answer, str] = {
-    Answer.OK: ".",
-    Answer.NOT_READY: "n",
-    Answer.MODEL_NOT_FOUND: "m",
-    Answer.UNREACHABLE: "u",
-    Answer.SHUTTING_DOWN: "s",
-    Answer.TIMEOUT: "t",
-    Answer.TLS: "l",
-    Answer.DENIED: "d",
-    Answer.UNIMPLEMENTED: "i",
-    Answer.ERROR: "e",
-}
+LETTERS: Mapping[Answer, str] = for_each_answer(
+    {
+        Answer.OK: ".",
+        Answer.NOT_READY: "n",
+        Answer.MODEL_NOT_FOUND: "m",
+        Answer.UNREACHABLE: "u",
+        Answer.SHUTTING_DOWN: "s",
+        Answer.TIMEOUT: "t",
+        Answer.BUSY: "b",
+        Answer.REJECTED: "r",
+        Answer.TLS: "l",
+        Answer.DENIED: "d",
+        Answer.UNIMPLEMENTED: "i",
+        Answer.ERROR: "e",
+    }
+)
 
 STRIP = 60  # answers
 FAILURES = 10  # rows of failures
@@ -87,18 +91,20 @@ class History:
     def __init__(self, checks: Iterable[Check]) -> None:
         self._pasts = dict.fromkeys(checks, NOTHING)
 
-    def __call__(self, seen: Observation, _: tuple[Transition, ...]) -> None:
+    def __call__(self, change: Change) -> None:
         """Takes in one answer; of a silent server every check inherits it, as in the health."""
-        pasts, (check, answer, at, took, _detail) = self._pasts, seen
-        if check not in pasts:
+        if change.observation is None:
+            self._keep(change)
             return
+        pasts, (check, answer, at, took, _detail) = self._pasts, change.observation
         silent = check.rpc is Rpc.SERVER_LIVE and answer in SILENT
         for each in pasts if silent else (check,):
             pasts[each] = pasts[each].then(answer, at, took)
 
-    def keep(self, checks: Iterable[Check]) -> None:
-        """Goes on with these checks; what is known of any other one is forgotten."""
-        self._pasts = {check: self._pasts.get(check, NOTHING) for check in checks}
+    def _keep(self, change: Change) -> None:
+        """Forgets removed checks, and all that another server answered."""
+        known = {} if change.cause is Cause.OTHER_SERVER else self._pasts
+        self._pasts = {check: known.get(check, NOTHING) for check in change.health.checks}
 
     def pasts(self) -> Mapping[Check, Past]:
         """The pasts of this moment, which later answers do not change."""

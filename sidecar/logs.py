@@ -6,21 +6,22 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from sidecar.health.checks import Observation
-from sidecar.health.state import Status, Transition
+from sidecar.board import Change
+from sidecar.health.state import Status
 
 QUIET = {"asyncio": logging.WARNING, "aiohttp": logging.WARNING, "grpc": logging.CRITICAL}
 
 logger = logging.getLogger(__name__)
 
 
-def log_transitions(seen: Observation, transitions: tuple[Transition, ...]) -> None:
+def log_transitions(change: Change) -> None:
     """Logs each status that moved, once: down is a warning, up is information.
 
     What is down for another reason than before is told again, because the
     server's own text stands nowhere else.
     """
-    if logger.isEnabledFor(logging.DEBUG):
+    seen = change.observation
+    if seen is not None and logger.isEnabledFor(logging.DEBUG):
         _log(
             logging.DEBUG,
             f"{seen.check.name} answered {seen.answer}",
@@ -29,7 +30,7 @@ def log_transitions(seen: Observation, transitions: tuple[Transition, ...]) -> N
             detail=seen.detail,
             duration=seen.took,
         )
-    for moved in transitions:
+    for moved in change.transitions:
         up = moved.after is Status.SERVING
         _log(
             logging.INFO if up else logging.WARNING,

@@ -1,8 +1,6 @@
-"""Health for Prometheus: a collector that reads it at scrape time, a listener that counts."""
+"""Health for Prometheus: the families of one scrape, and those of this process."""
 
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
 import prometheus_client as prom
@@ -14,12 +12,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from sidecar.health.checks import SERVER_READY, Answer, Check, Observation, Rpc
-from sidecar.health.state import CheckState, Health, Probe, Status, Transition
-from sidecar.health.verdict import Judge, Policy, is_stale
-
-# A loopback answer takes about a millisecond, and the default deadline is 2 s.
-BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+from sidecar.health.checks import SERVER_READY, Rpc
+from sidecar.health.state import CheckState, Health, Status
+from sidecar.health.verdict import ENDPOINTS, Policy, is_stale
+from sidecar.poll_counter import BUCKETS, Counts
 
 CHECK_LABELS = ("rpc", "model", "version")
 MODEL_LABELS = ("model", "version")
@@ -27,51 +23,36 @@ MODEL_LABELS = ("model", "version")
 Family = GaugeMetricFamily | CounterMetricFamily
 
 
-class PollCounter(Collector):
-    """The listener: counts every poll as it ends, in plain numbers until someone scrapes.
+class Scrape(Collector):
+    """What one scrape shows, all of it of one moment; it may be written later, in a thread.
 
-    What belongs to one check is kept by check and shown by the collector, for
-    the checks of that moment only: no series outlives its model.
+    health, policy:  in force at that moment.
+    now:             the moment, in monotonic seconds.
+    counts:          what was counted until then.
+    registry:        of the families that belong to this process.
     """
 
-    def __init__(self, registry: CollectorRegistry, wall_clock: Callable[[], float]) -> None:
-        self.transitions: Counter[Check] = Counter()
-        self.last_success: dict[Check, float] = {}
-        self._wall_clock = wall_clock
-        # By bucket; the last one is for what is above every bound.
-        self._polls = {rpc: [0] * (len(BUCKETS) + 1) for rpc in Rpc}
-        self._seconds = dict.fromkeys(Rpc, 0.0)
-        self._failures = {
-            (rpc, answer): 0
-            for rpc in Rpc
-            for answer in Answer
-            if answer is not Answer.OK
-            and (answer is not Answer.MODEL_NOT_FOUND or rpc is Rpc.MODEL_READY)
-        }
-        registry.register(self)
-
-    def __call__(self, seen: Observation, transitions: tuple[Transition, ...]) -> None:
-        """Counts one observation and what it moved."""
-        check, took = seen.check, seen.took
-        self._polls[check.rpc][bisect_left(BUCKETS, took)] += 1
-        self._seconds[check.rpc] += took
-        if seen.answer is Answer.OK:
-            self.last_success[check] = self._wall_clock()
-        else:
-            self._failures[check.rpc, seen.answer] += 1
-        for transition in transitions:
-            moved = transition.before is not transition.after
-            if moved and transition.probe is _shown(transition.check):
-                self.transitions[transition.check] += 1
-
-    def keep(self, checks: Container[Check]) -> None:
-        """Forgets what belongs to any other check."""
-        for counted in (self.transitions, self.last_success):
-            for check in [check for check in counted if check not in checks]:
-                del counted[check]
+    def __init__(
+        self,
+        health: Health,
+        policy: Policy,
+        now: float,
+        counts: Counts,
+        registry: CollectorRegistry,
+    ) -> None:
+        self._health = health
+        self._policy = policy
+        self._now = now
+        self._counts = counts
+        self._registry = registry
 
     def collect(self) -> Iterator[Metric]:
-        """What was counted so far."""
+        """The families, one after the other."""
+        yield from self._polls()
+        yield from self._checks()
+        yield from self._registry.collect()
+
+    def _polls(self) -> Iterator[Metric]:
         polls = CounterMetricFamily(
             "inference_polls", "Questions asked of the server.", labels=("rpc",)
         )
@@ -85,47 +66,18 @@ class PollCounter(Collector):
             "How long a question took, failed ones included.",
             labels=("rpc",),
         )
-        for rpc, counts in self._polls.items():
+        for rpc, counts in self._counts.polls.items():
             upto = list(accumulate(counts))
             polls.add_metric((rpc,), upto[-1])
             buckets = zip((*map(str, BUCKETS), "+Inf"), upto, strict=True)
-            duration.add_metric((rpc,), list(buckets), self._seconds[rpc])
-        for labels, count in self._failures.items():
+            duration.add_metric((rpc,), list(buckets), self._counts.seconds[rpc])
+        for labels, count in self._counts.failures.items():
             failures.add_metric(labels, count)
         yield from (polls, failures, duration)
 
-
-class HealthCollector(Collector):
-    """The collector: one pass over the health at each scrape, so that no gauge can drift.
-
-    health:    gives the health of this moment.
-    policy:    gives the policy of this moment.
-    judges:    what each endpoint says, by the endpoint's name.
-    clock:     monotonic seconds.
-    """
-
-    def __init__(
-        self,
-        health: Callable[[], Health],
-        counter: PollCounter,
-        policy: Callable[[], Policy],
-        judges: Mapping[str, Judge],
-        clock: Callable[[], float],
-    ) -> None:
-        self._health = health
-        self._counter = counter
-        self._policy = policy
-        self._judges = judges
-        self._clock = clock
-
-    def describe(self) -> Iterator[Family]:
-        """The families without their samples, so that registering asks for no health."""
-        yield from self._families()
-
-    def collect(self) -> Iterator[Family]:
-        """The families of this moment."""
+    def _checks(self) -> Iterator[Metric]:
         live, ready, model, passing, changes, success, time_to_ready = families = self._families()
-        health, policy, now = self._health(), self._policy(), self._clock()
+        health, policy, now, counts = self._health, self._policy, self._now, self._counts
 
         def is_ready(state: CheckState) -> bool:
             return state.status is Status.SERVING and not is_stale(state, now, policy)
@@ -140,10 +92,10 @@ class HealthCollector(Collector):
                 first = state.first_serving_at
                 took = float("nan") if first is None else first - health.awaited_at
                 time_to_ready.add_metric(labels, took)
-            changes.add_metric((check.rpc, *labels), self._counter.transitions[check])
-            success.add_metric((check.rpc, *labels), self._counter.last_success.get(check, 0))
-        for endpoint, judge in self._judges.items():
-            passing.add_metric((endpoint,), judge(()).passing)
+            changes.add_metric((check.rpc, *labels), counts.transitions.get(check, 0))
+            success.add_metric((check.rpc, *labels), counts.last_success.get(check, 0))
+        for endpoint, rule in ENDPOINTS.items():
+            passing.add_metric((endpoint,), rule(health, now, policy).passing)
         yield from families
 
     @staticmethod
@@ -226,8 +178,3 @@ def register_process(registry: CollectorRegistry, versions: Mapping[str, str]) -
     prom.ProcessCollector(registry=registry)
     prom.PlatformCollector(registry=registry)
     prom.GCCollector(registry=registry)
-
-
-def _shown(check: Check) -> Probe:
-    """The probe whose status a gauge shows for this check."""
-    return Probe.LIVENESS if check.rpc is Rpc.SERVER_LIVE else Probe.READINESS

@@ -156,10 +156,19 @@ class Link:
 
     def __init__(self, prober: Prober) -> None:
         self._prober = prober
+        self._servers = 1
 
-    def ask(self, check: Check) -> Awaitable[Observation]:
-        """Asks one check once, through the prober of this moment."""
-        return self._prober.ask(check)
+    async def ask(self, check: Check) -> Observation:
+        """Asks one check, through the prober of this moment.
+
+        When another server is asked by the time the answer is there, it says
+        nothing about that one, and the check is asked again.
+        """
+        while True:
+            server = self._servers
+            seen = await self._prober.ask(check)
+            if server == self._servers:
+                return seen
 
     async def wait_changed(self) -> bool:
         """Whether the connection is established or lost, when it is; replaced counts as lost."""
@@ -171,8 +180,9 @@ class Link:
                 raise
             return False
 
-    async def replace(self, prober: Prober) -> None:
+    async def replace(self, prober: Prober, *, other_server: bool) -> None:
         """Asks through another from now on, and closes the one before when it has its answers."""
+        self._servers += other_server
         before, self._prober = self._prober, prober
         await before.close()
 

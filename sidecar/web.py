@@ -7,7 +7,7 @@ from functools import partial
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import CollectorRegistry
+from prometheus_client.registry import Collector
 
 from sidecar import page
 from sidecar.health.verdict import Judge, Verdict
@@ -26,13 +26,14 @@ HEADERS = {
 def build_app(
     judges: Mapping[str, Judge],
     status: Callable[[], Callable[[], bytes]],
-    registry: CollectorRegistry,
+    scrape: Callable[[], Collector],
 ) -> web.Application:
     """The application.
 
     `judges` gives for each endpoint's name a function from the names of the
     checks to leave out to a verdict. `status` takes hold of this moment and
-    gives what makes the document of /status of it, in whatever thread.
+    gives what makes the document of /status of it, in whatever thread; `scrape`
+    takes hold of it for /metrics.
     """
     app = web.Application()
     app.router.add_get("/", _page())
@@ -41,7 +42,7 @@ def build_app(
     app.router.add_get("/readyz/{check:.+}", _one_check("readyz", judges["readyz"]))
     # The two that take long do not take turns with the loop at once.
     one_at_a_time = asyncio.Lock()
-    app.router.add_get("/metrics", _metrics(one_at_a_time, registry))
+    app.router.add_get("/metrics", _metrics(one_at_a_time, scrape))
     app.router.add_get("/status", _status(one_at_a_time, status))
     app.on_response_prepare.append(_add_headers)
     return app
@@ -109,10 +110,10 @@ def _one_for_all(
     return give
 
 
-def _metrics(one_at_a_time: asyncio.Lock, registry: CollectorRegistry) -> Handler:
+def _metrics(one_at_a_time: asyncio.Lock, scrape: Callable[[], Collector]) -> Handler:
     def make(wanted: str) -> Callable[[], bytes]:
         encode, _ = choose_encoder(wanted)
-        return partial(encode, registry)
+        return partial(encode, scrape())
 
     give = _one_for_all(one_at_a_time, make)
 

@@ -13,7 +13,8 @@ from sidecar.cli import main
 from sidecar.health.checks import SERVER_LIVE, Answer, Observation
 from sidecar.health.state import EFFECTS, CheckState, Effect, Probe, Status, Thresholds, step
 from sidecar.health.verdict import ENDPOINTS, Policy
-from sidecar.metrics import HealthCollector, Loading, PollCounter, register_process
+from sidecar.metrics import Loading, Scrape, register_process
+from sidecar.poll_counter import PollCounter
 from sidecar.settings import Settings
 from tests.health.folding import initial
 
@@ -57,12 +58,10 @@ def test_every_setting_is_in_the_table_with_its_default_and_in_its_order():
 
 def test_every_metric_is_in_the_table_with_its_type_and_labels():
     registry = CollectorRegistry()
-    counter = PollCounter(registry, lambda: 0)
-    collector = HealthCollector(initial, counter, lambda: Policy(max_age=1), {}, lambda: 0)
-    registry.register(collector)
     Loading(registry).succeeded(0, {"ca": 0})
     register_process(registry, {})
-    families = {family.name: family for family in registry.collect()}
+    scrape = Scrape(initial(), Policy(max_age=1), 0, PollCounter(lambda: 0).counts(), registry)
+    families = {family.name: family for family in scrape.collect()}
     suffix = {"counter": "_total", "info": "_info"}
     expected = {
         name + suffix.get(family.type, ""): family.type

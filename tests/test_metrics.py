@@ -4,11 +4,13 @@ import math
 
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.samples import Sample
 
 from sidecar.board import Board
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Rpc
-from sidecar.health.verdict import Policy, Verdict
-from sidecar.metrics import HealthCollector, Loading, PollCounter, register_process
+from sidecar.health.verdict import Policy
+from sidecar.metrics import Loading, Scrape, register_process
+from sidecar.poll_counter import PollCounter
 from tests.health.folding import CHECKS, A, B, initial, saw
 
 
@@ -19,26 +21,23 @@ class Page:
         self.now = 0.0
         self.wall = 1_700_000_000.0
         self.registry = CollectorRegistry()
-        self.counter = PollCounter(self.registry, lambda: self.wall)
+        self.counter = PollCounter(lambda: self.wall)
         self.board = Board(initial(), [self.counter])
-        passing = {"healthz": True, "readyz": False}
-        judges = {name: (lambda _, p=p: Verdict(p)) for name, p in passing.items()}
-        self.registry.register(
-            HealthCollector(
-                lambda: self.board.health,
-                self.counter,
-                lambda: Policy(max_age=10),
-                judges,
-                lambda: self.now,
-            )
-        )
 
     def see(self, check, answer, at=0.0) -> None:
         self.now = at
         self.board.record(saw(check, answer, at))
 
+    def scrape(self) -> Scrape:
+        policy, counts = Policy(max_age=10), self.counter.counts()
+        return Scrape(self.board.health, policy, self.now, counts, self.registry)
+
+    def samples(self) -> list[Sample]:
+        return [sample for family in self.scrape().collect() for sample in family.samples]
+
     def value(self, name: str, **labels: str) -> float | None:
-        return self.registry.get_sample_value(name, labels)
+        found = (s.value for s in self.samples() if (s.name, s.labels) == (name, labels))
+        return next(found, None)
 
 
 @pytest.fixture
@@ -160,13 +159,8 @@ def test_the_endpoints_verdicts_are_shown(page):
 def test_no_series_outlives_its_model(page):
     page.see(A, "ok")
     page.see(A, "not_ready")
-    page.board._health = initial(SERVER_LIVE, SERVER_READY, B)
-    assert [
-        (metric.name, sample.labels)
-        for metric in page.registry.collect()
-        for sample in metric.samples
-        if sample.labels.get("model") == "a"
-    ] == []
+    page.board.reload(initial(SERVER_LIVE, SERVER_READY, B), other_server=False)
+    assert [sample for sample in page.samples() if sample.labels.get("model") == "a"] == []
 
 
 def test_a_loading_shows_when_it_was_and_what_expires(page):
@@ -188,14 +182,44 @@ def test_what_belongs_to_a_check_that_is_no_longer_asked_is_forgotten(page):
     for answer in ("ok", "not_ready"):
         page.see(A, answer)
         page.see(B, answer)
-    page.counter.keep([A])
-    assert list(page.counter.transitions) == [A]
-    assert list(page.counter.last_success) == [A]
+    page.board.reload(initial(A), other_server=False)
+    counts = page.counter.counts()
+    assert (list(counts.transitions), list(counts.last_success)) == ([A], [A])
+
+
+def test_a_result_of_a_check_that_was_removed_while_it_was_asked_is_not_counted(page):
+    page.board.reload(initial(SERVER_LIVE, SERVER_READY, A), other_server=False)
+    page.see(B, "ok")
+    counts = page.counter.counts()
+    assert (counts.polls[Rpc.MODEL_READY], list(counts.last_success)) == ([0] * 15, [])
+
+
+def test_what_another_server_answered_is_no_success_of_this_one(page):
+    page.see(A, "ok", at=5)
+    page.board.reload(page.board.health.forget(6), other_server=True)
+    labels = {"rpc": "ModelReady", **model(A)}
+    assert page.value("inference_last_success_timestamp_seconds", **labels) == 0
+    assert page.value("inference_model_ready", **model(A)) == 0
+    assert page.value("inference_polls_total", rpc="ModelReady") == 1
+
+
+def test_a_scrape_is_of_one_moment_whatever_happens_while_it_is_written(page):
+    page.see(SERVER_LIVE, "ok")
+    families = page.scrape().collect()
+    next(families)
+    for _ in range(3):
+        page.see(SERVER_LIVE, "unreachable", at=50)
+    samples = [sample for family in families for sample in family.samples]
+    live = next(s.value for s in samples if s.name == "inference_server_live")
+    passing = {
+        s.labels["endpoint"]: s.value for s in samples if s.name == "inference_health_passing"
+    }
+    changes = next(s.value for s in samples if s.name == "inference_status_transitions_total")
+    assert (live, passing["healthz"], passing["livez"], changes) == (1, 1, 1, 1)
 
 
 def test_what_is_known_of_the_process_is_shown(page):
     register_process(page.registry, {"version": "1", "python": "3", "grpcio": "2"})
     assert page.value("inference_sidecar_build_info", version="1", python="3", grpcio="2") == 1
     assert page.value("process_start_time_seconds") > 0
-    samples = [sample.name for family in page.registry.collect() for sample in family.samples]
-    assert [name for name in samples if name.endswith("_created")] == []
+    assert [sample.name for sample in page.samples() if sample.name.endswith("_created")] == []

@@ -55,7 +55,7 @@ async def site() -> AsyncIterator[Site]:
     registry = CollectorRegistry()
     Gauge("inference_x", "An example.", registry=registry).set(1)
     judges = {name: site.judge(rule) for name, rule in ENDPOINTS.items()}
-    app = web.build_app(judges, lambda: lambda: b'{"a": 1}', registry)
+    app = web.build_app(judges, lambda: lambda: b'{"a": 1}', lambda: registry)
     listener = Listener(app)
     bound = bind("127.0.0.1", 0)
     site.port = bound.getsockname()[1]
@@ -278,7 +278,7 @@ async def test_all_who_scrape_while_a_page_is_made_share_the_next_and_hold_nobod
         return await handler(request)
 
     judges = {"readyz": site.judge(ENDPOINTS["readyz"])}
-    app = web.build_app(judges, lambda: bytes, registry)
+    app = web.build_app(judges, lambda: bytes, lambda: registry)
     app.middlewares.append(count)
     listener = Listener(app)
     bound = bind("127.0.0.1", 0)

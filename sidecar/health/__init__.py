@@ -2,6 +2,7 @@
 
 checks.py   what is asked, and what came back
 ledger.py   the states of all checks, immutable and cheap to follow up
+effects.py  what each answer does to a status
 state.py    the state machine: everything that can move a status
 verdict.py  what Kubernetes is told
 """

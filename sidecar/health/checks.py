@@ -4,8 +4,11 @@ The values that come with every answer are tuples: a frozen dataclass takes
 more than twice as long to make, compare and hash, on every poll.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+V = TypeVar("V")
 
 
 class Rpc(StrEnum):
@@ -33,10 +36,23 @@ class Answer(StrEnum):
     UNREACHABLE = "unreachable"
     SHUTTING_DOWN = "shutting_down"
     TIMEOUT = "timeout"
+    BUSY = "busy"
+    REJECTED = "rejected"
     TLS = "tls"
     DENIED = "denied"
     UNIMPLEMENTED = "unimplemented"
     ERROR = "error"
+
+
+def for_each_answer(table: Mapping[Answer, V]) -> Mapping[Answer, V]:
+    """The table, or TypeError at import when an answer has no row in it.
+
+    A table that forgot one would end the daemon at the first such answer.
+    """
+    missing = ", ".join(answer for answer in Answer if answer not in table)
+    if missing:
+        raise TypeError(f"the table has no row for {missing}")
+    return table
 
 
 # After one of these the server as a whole gave no answer, so that to ask it

@@ -1,16 +1,15 @@
 """The state machine: everything that can move a status is in this file.
 
-An answer has one effect on readiness and another on liveness, because the two
-err in opposite directions: traffic needs proof that the server works, a
-restart needs proof that it is dead.
+What each answer does to a status is the table in effects.py.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from typing import NamedTuple
 
 from sidecar.health.checks import SILENT, Answer, Check, Observation, Rpc
+from sidecar.health.effects import CALM, EFFECTS, Effect
 from sidecar.health.ledger import Ledger
 
 
@@ -29,39 +28,17 @@ class Probe(StrEnum):
     READINESS = "readiness"
 
 
-class Effect(Enum):
-    """What an answer does to a status."""
-
-    SUCCESS = auto()  # serving, after success_threshold in a row
-    DECISIVE = auto()  # not serving, at once
-    DOUBTFUL = auto()  # not serving, after failure_threshold in a row
-
-
-EFFECTS: Mapping[Answer, tuple[Effect, Effect]] = {
-    # answer:              (for readiness,   for liveness)
-    Answer.OK: (Effect.SUCCESS, Effect.SUCCESS),
-    Answer.NOT_READY: (Effect.DECISIVE, Effect.DOUBTFUL),
-    Answer.MODEL_NOT_FOUND: (Effect.DECISIVE, Effect.SUCCESS),  # who refuses is there
-    Answer.UNREACHABLE: (Effect.DECISIVE, Effect.DOUBTFUL),
-    Answer.SHUTTING_DOWN: (Effect.DECISIVE, Effect.SUCCESS),
-    Answer.TIMEOUT: (Effect.DOUBTFUL, Effect.DOUBTFUL),
-    Answer.TLS: (Effect.DECISIVE, Effect.SUCCESS),
-    Answer.DENIED: (Effect.DECISIVE, Effect.SUCCESS),
-    Answer.UNIMPLEMENTED: (Effect.DECISIVE, Effect.SUCCESS),
-    Answer.ERROR: (Effect.DOUBTFUL, Effect.DOUBTFUL),
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """How many in a row move a status: the kubelet's failureThreshold and successThreshold.
 
-    Failures less than `apart` seconds after the one before are the same one.
+    A failure less than `min_failure_interval` seconds after the last counted
+    one is not counted.
     """
 
     failure: int = 3
     success: int = 1
-    apart: float = 0
+    min_failure_interval: float = 0
 
 
 class CheckState(NamedTuple):
@@ -70,7 +47,8 @@ class CheckState(NamedTuple):
     `reason` is the answer behind the status: `ok` while serving, the latest
     failure while not, None before any answer has said anything. `reasons` are
     all that there were since it was not serving. `first_serving_at`: for
-    readiness, of the server that runs now.
+    readiness, of the server that runs now. `failed_at`: when a failure was
+    last counted.
     """
 
     since: float
@@ -81,6 +59,7 @@ class CheckState(NamedTuple):
     took: float | None = None
     first_serving_at: float | None = None
     failures: int = 0
+    failed_at: float | None = None
     successes: int = 0
     reasons: frozenset[Answer] = frozenset()
 
@@ -89,10 +68,19 @@ def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresho
     """The state after one more answer."""
     readiness, liveness = EFFECTS[seen.answer]
     effect = readiness if probe is Probe.READINESS else liveness
+    if effect is Effect.NONE:
+        return state._replace(
+            reason=state.reason or seen.answer,
+            answer=seen.answer,
+            answered_at=seen.at,
+            took=seen.took,
+        )
     failing = effect is not Effect.SUCCESS
-    same = bool(state.failures) and seen.at - (state.answered_at or 0) < thresholds.apart
-    failures = state.failures + (not same) if failing else 0
-    successes = 0 if failing else state.successes + 1
+    failures, failed_at, successes = 0, None, state.successes + 1
+    if failing:
+        failures, failed_at, successes = state.failures, state.failed_at, 0
+        if failed_at is None or seen.at - failed_at >= thresholds.min_failure_interval:
+            failures, failed_at = failures + 1, seen.at
 
     status = state.status
     if effect is Effect.DECISIVE or (failing and failures >= thresholds.failure):
@@ -123,6 +111,7 @@ def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresho
         took=seen.took,
         first_serving_at=first_serving_at,
         failures=failures,
+        failed_at=failed_at,
         successes=successes,
         reasons=reasons,
     )
@@ -177,9 +166,9 @@ class Health(NamedTuple):
 
     @property
     def settled(self) -> bool:
-        """Whether all is well: everything is serving and said so when it was last asked."""
+        """Whether all is well: everything is serving and nothing else was said since."""
         states = (self.live, *self.checks.values())
-        return all(s.status is Status.SERVING and s.answer is Answer.OK for s in states)
+        return all(s.status is Status.SERVING and s.answer in CALM for s in states)
 
     def observe(self, seen: Observation) -> tuple["Health", tuple[Transition, ...]]:
         """The health after one more answer, and every status that it moved.
@@ -219,6 +208,16 @@ class Health(NamedTuple):
             checks=Ledger({check: self.checks.get(check, fresh) for check in checks}),
             liveness=liveness,
             readiness=readiness,
+        )
+
+    def forget(self, now: float) -> "Health":
+        """The health when the checks ask another server from now on: all is unknown."""
+        fresh = CheckState(since=now)
+        return self._replace(
+            live=fresh,
+            checks=Ledger(dict.fromkeys(self.checks, fresh)),
+            awaited_at=now,
+            has_started=False,
         )
 
     def drain(self) -> "Health":

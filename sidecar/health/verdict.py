@@ -51,7 +51,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of a verdict. `word` is `ok`, an answer, `unknown` or `stale`."""
+    """One line of a verdict. `word` is `ok`, an answer, `unknown` or `stale`.
+
+    Only liveness passes with another word than `ok`: what is not proven dead.
+    """
 
     name: str
     passing: bool
@@ -64,7 +67,8 @@ class Finding:
         if self.excluded:
             return f"[+]{self.name} excluded: ok"
         if self.passing:
-            return f"[+]{self.name} ok"
+            unproven = "" if self.word == Answer.OK else f": not proven dead ({self.word})"
+            return f"[+]{self.name} ok{unproven}"
         return f"[-]{self.name} failed: {self.word}"
 
 
@@ -92,11 +96,15 @@ class Verdict:
 
 
 def liveness(health: Health, now: float, policy: Policy, exclude: Collection[str] = ()) -> Verdict:
-    """Whether the server lives. Age does not matter: a starved sidecar must not kill a server."""
+    """Whether the server is not proven dead: before the first result it passes.
+
+    Age does not matter: a sidecar without CPU time must not get a server restarted.
+    """
     state = health.live
     never_seen = state.first_serving_at is None
     spared = never_seen and now - health.started_at < policy.startup_grace
-    return _one(_finding(SERVER_LIVE, state.status is Status.SERVING or spared, state), exclude)
+    passing = state.status is not Status.NOT_SERVING or spared
+    return _one(Finding(SERVER_LIVE.name, passing, state.reason or UNKNOWN), exclude)
 
 
 def readiness(health: Health, now: float, policy: Policy, exclude: Collection[str] = ()) -> Verdict:

@@ -212,13 +212,13 @@ class Settings(BaseSettings):
     def liveness(self) -> Thresholds:
         """The thresholds of liveness."""
         failure, success = self.liveness_failure_threshold, self.liveness_success_threshold
-        return Thresholds(failure, success, apart=self.recovery_period / 2)
+        return Thresholds(failure, success, min_failure_interval=self.recovery_period / 2)
 
     @property
     def readiness(self) -> Thresholds:
         """The thresholds of readiness."""
         failure, success = self.readiness_failure_threshold, self.readiness_success_threshold
-        return Thresholds(failure, success, apart=self.recovery_period / 2)
+        return Thresholds(failure, success, min_failure_interval=self.recovery_period / 2)
 
     @property
     def policy(self) -> Policy:

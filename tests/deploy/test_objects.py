@@ -93,7 +93,7 @@ def test_a_kubernetes_that_knows_no_native_sidecar_refuses_it(tmp_path):
 def served_paths():
     """The paths that the sidecar answers."""
     judges: Any = dict.fromkeys(ENDPOINTS)
-    app: web.Application = build_app(judges, untyped(None), CollectorRegistry())
+    app: web.Application = build_app(judges, untyped(None), CollectorRegistry)
     return {route.resource.canonical for route in app.router.routes() if route.resource}
 
 

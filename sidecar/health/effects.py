@@ -1,0 +1,41 @@
+"""What each answer does to a status: one effect on readiness, another on liveness.
+
+The two err in opposite directions: traffic needs proof that the server works,
+a restart needs proof that it is dead. Whoever refuses is not dead.
+"""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+
+from sidecar.health.checks import Answer, for_each_answer
+
+
+class Effect(Enum):
+    """What an answer does to a status."""
+
+    SUCCESS = auto()  # serving, after success_threshold in a row
+    DECISIVE = auto()  # not serving, at once
+    DOUBTFUL = auto()  # not serving, after failure_threshold in a row
+    NONE = auto()  # the status and its counts stay, the answer is fresh
+
+
+EFFECTS: Mapping[Answer, tuple[Effect, Effect]] = for_each_answer(
+    {
+        # answer:              (for readiness,   for liveness)
+        Answer.OK: (Effect.SUCCESS, Effect.SUCCESS),
+        Answer.NOT_READY: (Effect.DECISIVE, Effect.DOUBTFUL),
+        Answer.MODEL_NOT_FOUND: (Effect.DECISIVE, Effect.SUCCESS),  # who refuses is there
+        Answer.UNREACHABLE: (Effect.DECISIVE, Effect.DOUBTFUL),
+        Answer.SHUTTING_DOWN: (Effect.DECISIVE, Effect.SUCCESS),
+        Answer.TIMEOUT: (Effect.DOUBTFUL, Effect.DOUBTFUL),
+        Answer.BUSY: (Effect.NONE, Effect.SUCCESS),
+        Answer.REJECTED: (Effect.DOUBTFUL, Effect.SUCCESS),
+        Answer.TLS: (Effect.DECISIVE, Effect.SUCCESS),
+        Answer.DENIED: (Effect.DECISIVE, Effect.SUCCESS),
+        Answer.UNIMPLEMENTED: (Effect.DECISIVE, Effect.SUCCESS),
+        Answer.ERROR: (Effect.DOUBTFUL, Effect.DOUBTFUL),
+    }
+)
+
+# Answers after which a check that is serving need not be asked again any sooner.
+CALM = frozenset({Answer.OK, Answer.BUSY})

@@ -1,0 +1,93 @@
+"""Counts every poll as it ends, in plain numbers until someone scrapes."""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from sidecar.board import Cause, Change
+from sidecar.health.checks import Answer, Check, Rpc
+from sidecar.health.state import Probe
+
+# A loopback answer takes about a millisecond, and the default deadline is 2 s.
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Counts(NamedTuple):
+    """What was counted up to one moment.
+
+    polls:         polls by duration; one number a bucket, the last one for what
+                   is above every bound.
+    seconds:       how long they took in all.
+    failures:      polls that were not answered with true.
+    transitions:   changes of status.
+    last_success:  Unix time of the last answer that was true.
+    """
+
+    polls: Mapping[Rpc, list[int]]
+    seconds: Mapping[Rpc, float]
+    failures: Mapping[tuple[Rpc, Answer], int]
+    transitions: Mapping[Check, int]
+    last_success: Mapping[Check, float]
+
+
+class PollCounter:
+    """The listener: counts every poll as it ends, in plain numbers until someone scrapes.
+
+    What belongs to one check is kept by check, and forgotten with it.
+    """
+
+    def __init__(self, wall_clock: Callable[[], float]) -> None:
+        self._transitions: Counter[Check] = Counter()
+        self._last_success: dict[Check, float] = {}
+        self._wall_clock = wall_clock
+        self._polls = {rpc: [0] * (len(BUCKETS) + 1) for rpc in Rpc}
+        self._seconds = dict.fromkeys(Rpc, 0.0)
+        self._failures: dict[tuple[Rpc, Answer], int] = {
+            (rpc, answer): 0
+            for rpc in Rpc
+            for answer in Answer
+            if answer is not Answer.OK
+            and (answer is not Answer.MODEL_NOT_FOUND or rpc is Rpc.MODEL_READY)
+        }
+
+    def __call__(self, change: Change) -> None:
+        """Counts one observation and what it moved."""
+        seen = change.observation
+        if seen is None:
+            self._keep(change)
+            return
+        check, took = seen.check, seen.took
+        self._polls[check.rpc][bisect_left(BUCKETS, took)] += 1
+        self._seconds[check.rpc] += took
+        if seen.answer is Answer.OK:
+            self._last_success[check] = self._wall_clock()
+        else:
+            self._failures[check.rpc, seen.answer] += 1
+        for transition in change.transitions:
+            moved = transition.before is not transition.after
+            if moved and transition.probe is _shown(transition.check):
+                self._transitions[transition.check] += 1
+
+    def counts(self) -> Counts:
+        """What was counted so far, in values that do not change any more."""
+        return Counts(
+            {rpc: counts.copy() for rpc, counts in self._polls.items()},
+            self._seconds.copy(),
+            self._failures.copy(),
+            self._transitions.copy(),
+            self._last_success.copy(),
+        )
+
+    def _keep(self, change: Change) -> None:
+        """Forgets removed checks, and when another server last succeeded."""
+        if change.cause is Cause.OTHER_SERVER:
+            self._last_success.clear()
+        for counted in (self._transitions, self._last_success):
+            for check in [check for check in counted if check not in change.health.checks]:
+                del counted[check]
+
+
+def _shown(check: Check) -> Probe:
+    """The probe whose status a gauge shows for this check."""
+    return Probe.LIVENESS if check.rpc is Rpc.SERVER_LIVE else Probe.READINESS
