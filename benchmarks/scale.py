@@ -97,7 +97,7 @@ async def rounds(url: str, plain: Contender, runs: int) -> dict[str, list[float]
     bare: list[tuple[float, float]] = []
     theirs: list[tuple[float, float]] = []
     async with (
-        InferenceGRPCClient(url, channel_args=ARGS) as client,
+        InferenceGRPCClient(url, channel_args=ARGS, retries=0) as client,
         grpc.aio.insecure_channel(url, ARGS) as channel,
     ):
         our_round, bare_round = round_of_ours(client), round_of_the_bare_channel(channel)

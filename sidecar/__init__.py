@@ -2,7 +2,9 @@
 
 oip/         the messages of the Open Inference Protocol
 client/      the gRPC client, a library of its own, inference included
-prober.py    asks one check and puts what came back into one of ten words
+prober.py    asks one check, and says what came back
+classify.py  from a gRPC status and its text to a reason
+addresses.py the addresses of the server, where one name stands for several
 poller.py    decides when to ask, whom, and how many at once
 health/      the core: what the answers prove
 board.py     keeps the current health and tells whoever listens

@@ -6,9 +6,10 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from sidecar import __version__, prober
+from sidecar import __version__, addresses, prober
 from sidecar.board import Board
 from sidecar.client import InferenceGRPCClient
+from sidecar.client.channel import parse_url
 from sidecar.health.checks import Check, Observation
 from sidecar.poller import Poller, Schedule
 from sidecar.settings import Settings
@@ -28,11 +29,20 @@ class Asking(Protocol):
 
 def make_prober(settings: Settings, clock: Callable[[], float]) -> prober.Prober:
     """A prober with a connection of its own."""
+    target = parse_url(settings.server_url, tls=settings.tls)
+    args = _channel_args(settings)
+
+    async def by_address() -> list[InferenceGRPCClient]:
+        urls = await addresses.urls(target.address, addresses.lookup)
+        named = [*addresses.named(target.address), *args]
+        return [_client(settings, url, named, tls=target.tls) for url in urls]
+
     return prober.Prober(
-        _client(settings),
+        _client(settings, settings.server_url, args, tls=settings.tls),
         timeout=settings.timeout_seconds,
         headers=settings.metadata,
         clock=clock,
+        by_address=by_address,
     )
 
 
@@ -66,19 +76,26 @@ def about(settings: Settings) -> dict[str, str]:
     return {"version": __version__, "server_url": settings.server_url}
 
 
-def _client(settings: Settings) -> InferenceGRPCClient:
+def _channel_args(settings: Settings) -> prober.ChannelArgs:
+    return prober.channel_args(
+        timeout=settings.timeout_seconds,
+        recovery_period=settings.recovery_period,
+        server_name=settings.tls_server_name,
+        user_agent=f"inference-health-sidecar/{__version__}",
+    )
+
+
+def _client(
+    settings: Settings, url: str, channel_args: prober.ChannelArgs, *, tls: bool
+) -> InferenceGRPCClient:
     return InferenceGRPCClient(
-        settings.server_url,
-        use_ssl=settings.tls,
+        url,
+        use_ssl=tls,
         root_certificates=_path(settings.tls_ca_file),
         private_key=_path(settings.tls_key_file),
         certificate_chain=_path(settings.tls_cert_file),
-        channel_args=prober.channel_args(
-            timeout=settings.timeout_seconds,
-            recovery_period=settings.recovery_period,
-            server_name=settings.tls_server_name,
-            user_agent=f"inference-health-sidecar/{__version__}",
-        ),
+        channel_args=channel_args,
+        retries=0,
         grpc_service=settings.grpc_service,
     )
 

@@ -1,47 +1,15 @@
-"""One check asked, one observation back; the one table from gRPC's errors to our words."""
+"""One check asked, one observation back."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 import grpc
 
+from sidecar.classify import CONNECT_FAILED, classify
 from sidecar.client import InferenceGRPCClient
 from sidecar.client.metadata import Headers
-from sidecar.health.checks import Answer, Check, Observation, Rpc
-
-# Read from top to bottom; the first row that fits decides. A row is a status
-# code, a part of the server's or gRPC's own text ("" fits any), and the word.
-# The texts were seen on KServe 0.21.0, MLServer 1.7.1, Triton 2.51.0 and grpcio 1.85.1.
-TABLE: tuple[tuple[grpc.StatusCode, str, Answer], ...] = (
-    (grpc.StatusCode.DEADLINE_EXCEEDED, "", Answer.TIMEOUT),
-    (grpc.StatusCode.UNIMPLEMENTED, "", Answer.UNIMPLEMENTED),
-    (grpc.StatusCode.UNAUTHENTICATED, "", Answer.DENIED),
-    (grpc.StatusCode.PERMISSION_DENIED, "", Answer.DENIED),
-    # Triton, when a protocol is restricted to callers with a certain header.
-    (grpc.StatusCode.UNAVAILABLE, "protocol is restricted", Answer.DENIED),
-    (grpc.StatusCode.UNAVAILABLE, "Server exiting", Answer.SHUTTING_DOWN),
-    (grpc.StatusCode.UNAVAILABLE, "Server not ready", Answer.NOT_READY),
-    # gRPC, when the TLS handshake fails, by whose fault it was.
-    (grpc.StatusCode.UNAVAILABLE, "CERTIFICATE_VERIFY_FAILED", Answer.TLS),
-    (grpc.StatusCode.UNAVAILABLE, "Hostname Verification Check failed", Answer.TLS),
-    (grpc.StatusCode.UNAVAILABLE, "is not in peer certificate", Answer.TLS),  # grpcio 1.62
-    (grpc.StatusCode.UNAVAILABLE, "WRONG_VERSION_NUMBER", Answer.TLS),
-    (grpc.StatusCode.UNAVAILABLE, "SSL_ERROR", Answer.TLS),
-    (grpc.StatusCode.UNAVAILABLE, "Ssl handshake", Answer.TLS),
-    (grpc.StatusCode.UNAVAILABLE, "security handshaker", Answer.TLS),
-    # A peer that accepts and never speaks, as a frozen server does, and a path on which
-    # everything is lost: no answer in time, though gRPC calls it a failure to connect.
-    (grpc.StatusCode.UNAVAILABLE, "timed out", Answer.TIMEOUT),
-    (grpc.StatusCode.UNAVAILABLE, "FD Shutdown", Answer.TIMEOUT),  # grpcio 1.62
-    (grpc.StatusCode.UNAVAILABLE, "", Answer.UNREACHABLE),
-)
-
-# Only a question about a model can end in "no such model". MLServer says so
-# with UNKNOWN and the name of its exception.
-MODEL_TABLE: tuple[tuple[grpc.StatusCode, str, Answer], ...] = (
-    (grpc.StatusCode.NOT_FOUND, "", Answer.MODEL_NOT_FOUND),
-    (grpc.StatusCode.UNKNOWN, "ModelNotFound", Answer.MODEL_NOT_FOUND),
-    *TABLE,
-)
+from sidecar.health.checks import SERVER_LIVE, Answer, Check, Observation, Rpc
+from sidecar.health.effects import evidence_of_life
 
 # So many ServerLive questions in a row without an answer, and the connection is
 # given up: behind a path that was cut silently gRPC would ask along it for
@@ -51,16 +19,27 @@ MAX_TIMEOUTS = 2
 # A server may put a whole stack trace into its status text.
 MAX_DETAIL = 500
 
+ChannelArgs = list[tuple[str, str | int]]
+
+# While there is no connection, ServerLive is also asked of each address by itself, once this
+# share of the deadline is over or gRPC could not connect.
+PATIENCE = 0.25
+
 # A health reply is two bytes long; whatever is larger is not one.
 MAX_REPLY_BYTES = 64 * 1024
+
+# Of an answer's status and text. Above 8 KiB, gRPC's default, the text replaces the code.
+MAX_METADATA_BYTES = 1024 * 1024
 
 
 def channel_args(
     *, timeout: float, recovery_period: float, server_name: str | None, user_agent: str
-) -> list[tuple[str, str | int]]:
+) -> ChannelArgs:
     """What makes a gRPC channel fit for asking after health. Durations in seconds.
 
-    No retries, because a probe wants the first answer. No proxy, because the
+    No retry policy, because a probe wants the first answer; retries as such
+    stay on, so that a call which the server never processed (it closed the
+    connection with GOAWAY) is sent again by gRPC itself. No proxy, because the
     server is next door. A subchannel pool of its own, because the shared one
     keeps the back-off of other channels. Back-off stays below the recovery
     period (gRPC's default reaches two minutes, and half a minute between two
@@ -68,8 +47,8 @@ def channel_args(
     the question that it serves.
     """
     backoff = int(max(100, recovery_period * 500))
-    args: list[tuple[str, str | int]] = [
-        ("grpc.enable_retries", 0),
+    args: ChannelArgs = [
+        ("grpc.enable_retries", 1),
         ("grpc.enable_http_proxy", 0),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.service_config_disable_resolution", 1),
@@ -78,6 +57,8 @@ def channel_args(
         ("grpc.min_reconnect_backoff_ms", int(timeout * 1000)),
         ("grpc.dns_min_time_between_resolutions_ms", backoff),
         ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.primary_user_agent", user_agent),
     ]
     if server_name is not None:
@@ -89,8 +70,10 @@ def channel_args(
 class Prober:
     """Asks through the client. A failing server is an answer, never an exception.
 
-    `timeout` is the deadline of every single question in seconds; `clock`
-    gives monotonic seconds.
+    timeout:     deadline of every single question, in seconds.
+    clock:       monotonic seconds.
+    by_address:  opens a client for each address of the server when there are
+                 several; they are used for one question and closed.
     """
 
     def __init__(
@@ -100,11 +83,13 @@ class Prober:
         timeout: float,
         headers: Headers,
         clock: Callable[[], float],
+        by_address: Callable[[], Awaitable[Sequence[InferenceGRPCClient]]] | None = None,
     ) -> None:
         self._client = client
         self._timeout = timeout
         self._headers = headers
         self._clock = clock
+        self._by_address = by_address
         self._timeouts = 0
 
     async def ask(self, check: Check) -> Observation:
@@ -114,13 +99,10 @@ class Prober:
         the connection that all share.
         """
         started = self._clock()
-        detail = ""
-        try:
-            answer = Answer.OK if await self._call(check) else Answer.NOT_READY
-        except grpc.aio.AioRpcError as error:
-            code, text = error.code(), error.details() or ""
-            answer = classify(check.rpc, code, text)
-            detail = f"{code.name}: {text}"[:MAX_DETAIL]
+        if check.rpc is Rpc.SERVER_LIVE and self._by_address and not self._client.connected:
+            answer, detail = await self._ask_without_connection(self._by_address)
+        else:
+            answer, detail = await self._ask(self._client, check, self._timeout)
         at = self._clock()
         if check.rpc is Rpc.SERVER_LIVE:
             await self._judge_connection(answer)
@@ -141,14 +123,48 @@ class Prober:
             self._timeouts = 0
             await self._client.reconnect()
 
-    def _call(self, check: Check) -> Awaitable[bool]:
+    async def _ask(
+        self, client: InferenceGRPCClient, check: Check, seconds: float
+    ) -> tuple[Answer, str]:
+        try:
+            return Answer.OK if await self._call(client, check, seconds) else Answer.NOT_READY, ""
+        except grpc.aio.AioRpcError as error:
+            code, text = error.code(), error.details() or ""
+            return classify(check.rpc, code, text), f"{code.name}: {text}"[:MAX_DETAIL]
+
+    async def _ask_without_connection(
+        self, by_address: Callable[[], Awaitable[Sequence[InferenceGRPCClient]]]
+    ) -> tuple[Answer, str]:
+        """Asks ServerLive, and each address by itself where gRPC cannot connect.
+
+        The strongest evidence of life among the answers counts.
+        """
+        ends = self._clock() + self._timeout
+        asking = asyncio.ensure_future(self._ask(self._client, SERVER_LIVE, self._timeout))
+        try:
+            await asyncio.wait({asking}, timeout=PATIENCE * self._timeout)
+            if asking.done() and CONNECT_FAILED not in asking.result()[1]:
+                return asking.result()
+            clients = await by_address()
+            left = max(0, ends - self._clock())
+            others = (self._ask_once(client, left) for client in clients)
+            answers = await asyncio.gather(asking, *others)
+        finally:
+            asking.cancel()
+        return max(answers, key=lambda given: evidence_of_life(given[0]))
+
+    async def _ask_once(self, client: InferenceGRPCClient, seconds: float) -> tuple[Answer, str]:
+        async with client:
+            return await self._ask(client, SERVER_LIVE, seconds)
+
+    def _call(self, client: InferenceGRPCClient, check: Check, timeout: float) -> Awaitable[bool]:
         if check.rpc is Rpc.MODEL_READY:
-            return self._client.is_model_ready(
-                check.model, self._timeout, self._headers, model_version=check.version
+            return client.is_model_ready(
+                check.model, timeout, self._headers, model_version=check.version
             )
         if check.rpc is Rpc.SERVER_READY:
-            return self._client.is_server_ready(self._timeout, self._headers)
-        return self._client.is_server_live(self._timeout, self._headers)
+            return client.is_server_ready(timeout, self._headers)
+        return client.is_server_live(timeout, self._headers)
 
 
 class Link:
@@ -189,11 +205,3 @@ class Link:
     async def close(self) -> None:
         """Closes the prober of this moment."""
         await self._prober.close()
-
-
-def classify(rpc: Rpc, code: grpc.StatusCode, text: str) -> Answer:
-    """The word for a status that is not OK."""
-    for row_code, part, answer in MODEL_TABLE if rpc is Rpc.MODEL_READY else TABLE:
-        if code is row_code and part in text:
-            return answer
-    return Answer.ERROR

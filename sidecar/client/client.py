@@ -181,6 +181,11 @@ class InferenceGRPCClient:
         data, read = request.SerializeToString(), description.repository_index
         return await self._connection.ask("RepositoryIndex", data, read, timeout, headers)
 
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is established now."""
+        return self._connection.connected
+
     async def wait_changed(self) -> bool:
         """Returns when the connection is established, with True, or lost, with False.
 

@@ -112,6 +112,12 @@ class Connection:
             self._log(rpc, outcome, started, metadata, about)
         return answer
 
+    @property
+    def connected(self) -> bool:
+        """Whether a connection is established now."""
+        ready = grpc.ChannelConnectivity.READY
+        return self._channel is not None and self._channel.get_state() is ready
+
     async def wait_changed(self) -> bool:
         """Returns when a connection is established, with True, or lost, with False.
 

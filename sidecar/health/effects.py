@@ -37,5 +37,15 @@ EFFECTS: Mapping[Answer, tuple[Effect, Effect]] = for_each_answer(
     }
 )
 
+
+def evidence_of_life(answer: Answer) -> int:
+    """How much an answer proves that the server lives: the strongest of several counts."""
+    if answer is Answer.OK:
+        return 3
+    if EFFECTS[answer][1] is Effect.SUCCESS:
+        return 2
+    return 0 if answer is Answer.UNREACHABLE else 1
+
+
 # Answers after which a check that is serving need not be asked again any sooner.
 CALM = frozenset({Answer.OK, Answer.BUSY})

@@ -1,8 +1,6 @@
 """The fault matrix: what happens to a server, and what each endpoint must say and by when."""
 
 import signal
-import socket
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +18,7 @@ from tests.faults.world import (
     World,
     world,
 )
+from tests.peer import Peer
 
 # The 60 s of one row come to more than a test usually may take.
 pytestmark = pytest.mark.timeout(180)
@@ -121,35 +120,6 @@ def model(name: str, answer: Any, within: float) -> Row:
             recovers("is well again", told()),
         ),
     )
-
-
-class Peer:
-    """Something else on the server's port: accepts, sends, and keeps silent or closes."""
-
-    def __init__(self, port: int, sends: bytes = b"", *, closes: bool = False) -> None:
-        self._listener = socket.create_server(("127.0.0.1", port))
-        self._sends, self._closes = sends, closes
-        self._open: list[socket.socket] = []
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                plug, _ = self._listener.accept()
-            except OSError:
-                return
-            plug.sendall(self._sends)
-            if self._closes:
-                plug.close()
-            else:
-                self._open.append(plug)
-
-    def close(self) -> None:
-        """Gives the port back."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for plug in self._open:
-            plug.close()
 
 
 def taken_over(

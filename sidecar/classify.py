@@ -1,0 +1,102 @@
+"""From a gRPC status and its text to a reason: the one place that knows the texts.
+
+A text tells who speaks. What gRPC's own transport says means that no server
+answered; what a known proxy says, that the server behind it did not. Every
+other text is the server's own, and a server that says something is not dead.
+The texts were seen on KServe 0.21.0, MLServer 1.7.1, Triton 2.51.0, Envoy
+1.40.0, nginx 1.22 and grpcio 1.62.3 to 1.85.3.
+"""
+
+import re
+
+import grpc
+
+from sidecar.health.checks import Answer, Rpc
+
+Code = grpc.StatusCode
+
+# How the texts of gRPC's transport begin. Of a name with several addresses the first one
+# names the last address alone.
+TRANSPORT = re.compile(
+    r"failed to connect to all|connections to all|Stream removed|Socket closed|recvmsg|sendmsg"
+    r"|Connection (reset|refused|closed)|Broken pipe|GOAWAY|Endpoint (read|clos)|Transport closed"
+    r"|keepalive|ping timeout|Too many pings|errors resolving|DNS resolution|empty address list"
+    r"|Received http2 header with status|FD shutdown|Channel shutdown|No route to host"
+    r"|Network is unreachable",
+    re.IGNORECASE,
+)
+
+CONNECT_FAILED = "failed to connect to all"
+
+# What the transport's text means. The first row that is found in the text decides.
+TRANSPORT_TABLE = (
+    (
+        r"CERTIFICATE_VERIFY_FAILED|Hostname Verification Check failed|WRONG_VERSION_NUMBER",
+        Answer.TLS,
+    ),
+    (
+        r"is not in peer certificate|SSL_ERROR|Ssl handshake|Tls handshake|security handshaker",
+        Answer.TLS,
+    ),
+    # Something is there, and it speaks another protocol.
+    (r"Failed parsing HTTP/2|http1\.x server", Answer.UNIMPLEMENTED),
+    # A peer that accepts and never speaks, as a frozen server does, and a path on which
+    # everything is lost: no answer in time, though gRPC calls it a failure to connect.
+    (r"timed out|FD Shutdown|http2 header with status: 504", Answer.TIMEOUT),
+    (r"http2 header with status: 429", Answer.BUSY),
+    (r"", Answer.UNREACHABLE),
+)
+
+# What UNAVAILABLE means when the server itself, or a proxy, says it; as above.
+SPOKEN_TABLE = (
+    # Triton, when a protocol is restricted to callers with a certain header.
+    (r"protocol is restricted", Answer.DENIED),
+    # Triton; and a server by one of gRPC's own libraries that stops without a grace period.
+    (r"Server exiting|^Cancelling all calls", Answer.SHUTTING_DOWN),
+    (r"Server not ready", Answer.NOT_READY),
+    # Triton's full queue, and Envoy's limits.
+    (r"Exceeds maximum queue size|Request timeout expired", Answer.BUSY),
+    (
+        r"^upstream connect error .*reset reason: overflow|^envoy overloaded|^local_rate_limited",
+        Answer.BUSY,
+    ),
+    # Envoy, about a server that is silent or gone.
+    (
+        r"^upstream request timeout|^upstream connect error .*reset reason: connection timeout",
+        Answer.TIMEOUT,
+    ),
+    (r"^upstream connect error|^no healthy upstream", Answer.UNREACHABLE),
+    (r"", Answer.REJECTED),
+)
+
+# RESOURCE_EXHAUSTED that is not about the server's load: the local library's limits, and
+# TorchServe's word for a worker that died.
+NOT_BUSY = ("larger than max", "metadata size exceeds", "Worker died")
+
+CODES = {
+    Code.DEADLINE_EXCEEDED: Answer.TIMEOUT,
+    Code.UNIMPLEMENTED: Answer.UNIMPLEMENTED,
+    Code.UNAUTHENTICATED: Answer.DENIED,
+    Code.PERMISSION_DENIED: Answer.DENIED,
+    Code.CANCELLED: Answer.REJECTED,
+    Code.ABORTED: Answer.REJECTED,
+    Code.FAILED_PRECONDITION: Answer.REJECTED,
+    Code.OUT_OF_RANGE: Answer.REJECTED,
+}
+
+
+def classify(rpc: Rpc, code: grpc.StatusCode, text: str) -> Answer:
+    """The reason for a status that is not OK, by its code and its text."""
+    if rpc is Rpc.MODEL_READY and _is_model_not_found(code, text):
+        return Answer.MODEL_NOT_FOUND
+    if code is Code.RESOURCE_EXHAUSTED:
+        return Answer.ERROR if any(part in text for part in NOT_BUSY) else Answer.BUSY
+    if code is not Code.UNAVAILABLE:
+        return CODES.get(code, Answer.ERROR)
+    table = TRANSPORT_TABLE if TRANSPORT.match(text) else SPOKEN_TABLE
+    return next(answer for pattern, answer in table if re.search(pattern, text))
+
+
+def _is_model_not_found(code: grpc.StatusCode, text: str) -> bool:
+    """MLServer says so with UNKNOWN and the name of its exception."""
+    return code is Code.NOT_FOUND or (code is Code.UNKNOWN and "ModelNotFound" in text)
