@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 from sidecar.check import EXITS
 from sidecar.cli import main
 from sidecar.health.checks import SERVER_LIVE, Answer, Observation
-from sidecar.health.state import EFFECTS, CheckState, Effect, Probe, Status, Thresholds, step
+from sidecar.health.effects import EFFECTS, Effect
+from sidecar.health.state import CheckState, Probe, Status, Thresholds, step
 from sidecar.health.verdict import ENDPOINTS, Policy
 from sidecar.metrics import Loading, Scrape, register_process
 from sidecar.poll_counter import PollCounter
@@ -101,8 +102,10 @@ def test_the_answers_and_the_endpoints_are_in_their_tables():
     words = {
         "ready": Effect.SUCCESS,
         "live": Effect.SUCCESS,
+        "keeps its status": Effect.NONE,
         "not ready, at once": Effect.DECISIVE,
         "doubtful": Effect.DOUBTFUL,
+        "live: it answers": Effect.SUCCESS,
         "live: it refuses": Effect.SUCCESS,
         "-": Effect.SUCCESS,
     }

@@ -7,9 +7,10 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.board import Cause, Change
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer
 from sidecar.history import FAILURES, LETTERS, NOTHING, STRIP, History, Past
-from tests.health.folding import CHECKS, A, B, saw
+from tests.health.folding import CHECKS, A, B, change, initial, saw
 
 
 def past_of(*words: str) -> Past:
@@ -56,7 +57,7 @@ def test_it_is_what_a_list_of_all_answers_comes_to(answers):
 def test_of_a_silent_server_every_check_inherits_the_answer():
     history = History(CHECKS)
     for seen in (saw(A, "ok"), saw(SERVER_LIVE, "timeout"), saw(SERVER_LIVE, "not_ready")):
-        history(seen, ())
+        history(change(initial(), seen))
     assert {check: past.answers for check, past in history.pasts().items()} == {
         SERVER_LIVE: "tn",
         SERVER_READY: "t",
@@ -68,20 +69,28 @@ def test_of_a_silent_server_every_check_inherits_the_answer():
 def test_what_was_handed_out_stays_as_it_was():
     history = History([A])
     before = history.pasts()
-    history(saw(A, "ok"), ())
+    history(change(initial(), saw(A, "ok")))
     assert (before[A].answers, history.pasts()[A].answers) == ("", ".")
 
 
 def test_nothing_is_kept_of_a_check_that_is_no_longer_asked():
     history = History([A, B])
-    history(saw(A, "ok"), ())
-    history(saw(B, "ok"), ())
-    history.keep([SERVER_READY, B])
-    history(saw(A, "error"), ())
+    history(change(initial(), saw(A, "ok")))
+    history(change(initial(), saw(B, "ok")))
+    history(Change(Cause.RELOAD, initial(SERVER_READY, B)))
     assert {check: past.answers for check, past in history.pasts().items()} == {
         SERVER_READY: "",
         B: ".",
     }
+
+
+def test_nothing_is_kept_of_another_server():
+    history = History([A])
+    history(change(initial(), saw(A, "ok")))
+    history(Change(Cause.DRAIN, initial(A)))
+    before = history.pasts()[A].answers
+    history(Change(Cause.OTHER_SERVER, initial(A)))
+    assert (before, history.pasts()[A].answers) == (".", "")
 
 
 def test_even_the_worst_past_is_small():

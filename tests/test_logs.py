@@ -10,7 +10,7 @@ import pytest
 
 from sidecar import logs
 from sidecar.health.checks import SERVER_LIVE, Answer, Observation
-from tests.health.folding import A, all_ok, initial, saw
+from tests.health.folding import A, all_ok, change, initial, saw
 
 
 @pytest.fixture(autouse=True)
@@ -23,11 +23,11 @@ def _restore_logging():
 
 
 def written(form: str, level: str, *events) -> list[str]:
-    """The lines that these (observation, transitions) leave behind."""
+    """The lines that these changes leave behind."""
     stream = io.StringIO()
     logs.configure(level, form, stream)
     for event in events:
-        logs.log_transitions(*event)
+        logs.log_transitions(event)
     return stream.getvalue().splitlines()
 
 
@@ -35,7 +35,7 @@ def event(check, answer, *, at=12.5, detail=""):
     """An observation that comes to a health in which all is well, and what it moves."""
     health = all_ok(initial())
     seen = Observation(check, Answer(answer), at, 0.002, detail)
-    return seen, health.observe(seen)[1]
+    return change(health, seen)
 
 
 def test_down_is_one_warning_with_the_fields_usual_keys():
@@ -57,7 +57,7 @@ def test_down_is_one_warning_with_the_fields_usual_keys():
 
 def test_up_is_information():
     seen = saw(A, "ok", at=3)
-    (line,) = written("json", "info", (seen, initial().observe(seen)[1]))
+    (line,) = written("json", "info", change(initial(), seen))
     record = json.loads(line)
     assert (record["level"], record["from"], record["to"]) == ("info", "UNKNOWN", "SERVING")
 

@@ -14,7 +14,7 @@ from sidecar.health.state import Probe, Status
 from sidecar.health.verdict import ENDPOINTS, STALE, UNKNOWN, Policy, Quorum
 from sidecar.history import FAILURES, LETTERS, STRIP, History
 from sidecar.status import BECAUSE, Moment, document, encode
-from tests.health.folding import CHECKS, A, B, fold, initial, saw
+from tests.health.folding import CHECKS, A, B, change, fold, initial, saw
 from tests.health.test_properties import seen, thresholds
 
 SCHEMA = json.loads(files("sidecar").joinpath("status.schema.json").read_text())
@@ -25,7 +25,7 @@ def moment(health, now, *, policy=None, seen=(), **others) -> Moment:
     """A moment of the health, with what was seen before it."""
     history = History(health.checks)
     for one in seen:
-        history(one, ())
+        history(change(health, one))
     return Moment(
         fold(health, *seen),
         policy or Policy(max_age=10),

@@ -99,10 +99,14 @@ async def test_a_failing_answer_is_503_and_always_tells_why(site, query):
     )
 
 
-async def test_before_the_first_answer_everything_but_livez_is_503(site):
+async def test_before_the_first_answer_no_traffic_is_sent_and_nothing_restarted(site):
     site.health = initial()
     statuses = {path: (await site.request(path))[0] for path in map("/{}".format, ENDPOINTS)}
-    assert statuses == {"/healthz": 503, "/readyz": 503, "/startupz": 503, "/livez": 200}
+    assert statuses == {"/healthz": 200, "/readyz": 503, "/startupz": 503, "/livez": 200}
+    assert await site.request("/healthz?verbose") == (
+        200,
+        "[+]server-live ok: not proven dead (unknown)\nhealthz check passed\n",
+    )
 
 
 async def test_old_answers_fail_readyz_and_livez_and_nothing_else(site):

@@ -1,5 +1,6 @@
 """A short way to write down answers and fold them into a health."""
 
+from sidecar.board import Cause, Change
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, Rpc
 from sidecar.health.state import Health, Thresholds, Transition
 
@@ -17,6 +18,12 @@ def initial(*checks: Check, now: float = 0, failure: int = 3, success: int = 1) 
 def saw(check: Check, answer: str, at: float = 0, took: float = 0.001) -> Observation:
     """An observation."""
     return Observation(check, Answer(answer), at, took, detail=f"why {answer}")
+
+
+def change(health: Health, seen: Observation) -> Change:
+    """What a listener is told of an observation that comes to this health."""
+    after, transitions = health.observe(seen)
+    return Change(Cause.RESULT, after, seen, transitions)
 
 
 def fold(health: Health, *seen: Observation) -> Health:

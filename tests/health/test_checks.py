@@ -18,9 +18,9 @@ def test_a_check_is_named_as_in_bodies_and_paths(check, name):
     assert check.name == name
 
 
-def test_the_answers_are_the_ten_words_of_the_contract():
+def test_the_answers_are_those_of_the_contract():
     words = (
-        "ok not_ready model_not_found unreachable shutting_down timeout tls denied"
+        "ok not_ready model_not_found unreachable shutting_down timeout busy rejected tls denied"
         " unimplemented error"
     )
     assert " ".join(Answer) == words

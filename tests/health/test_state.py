@@ -2,12 +2,11 @@
 
 import pytest
 
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer
+from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, for_each_answer
+from sidecar.health.effects import EFFECTS, Effect, evidence_of_life
 from sidecar.health.ledger import Ledger
 from sidecar.health.state import (
-    EFFECTS,
     CheckState,
-    Effect,
     Probe,
     Status,
     Thresholds,
@@ -18,8 +17,7 @@ from tests.health.folding import CHECKS, A, B, all_ok, fold, fold_all, initial, 
 
 UNKNOWN, SERVING, NOT_SERVING = Status.UNKNOWN, Status.SERVING, Status.NOT_SERVING
 
-# Answer, for readiness, for liveness. The contract leaves liveness as it was where a server
-# refuses; once the sidecar itself was started again, that would restart the server for ever.
+# Answer, for readiness, for liveness.
 CONTRACT = [
     ("ok", "decisive", "decisive"),
     ("not_ready", "decisive", "doubtful"),
@@ -27,6 +25,8 @@ CONTRACT = [
     ("unreachable", "decisive", "doubtful"),
     ("shutting_down", "decisive", "decisive"),
     ("timeout", "doubtful", "doubtful"),
+    ("busy", "none", "decisive"),
+    ("rejected", "doubtful", "decisive"),
     ("tls", "decisive", "decisive"),
     ("denied", "decisive", "decisive"),
     ("unimplemented", "decisive", "decisive"),
@@ -49,6 +49,7 @@ def test_readiness_moves_as_the_table_says(check, answer, effect, _):
         "ok": [SERVING] * 3,
         "decisive": [NOT_SERVING] * 3,
         "doubtful": [SERVING, SERVING, NOT_SERVING],
+        "none": [SERVING] * 3,
     }
     assert statuses == expected["ok" if answer == "ok" else effect]
 
@@ -65,7 +66,7 @@ def test_liveness_moves_as_the_table_says(answer, _, effect):
     assert statuses == expected[effect]
 
 
-@pytest.mark.parametrize("answer", ["shutting_down", "tls", "denied", "unimplemented"])
+@pytest.mark.parametrize("answer", ["shutting_down", "tls", "denied", "unimplemented", "rejected"])
 @pytest.mark.parametrize("before", ["ok", "unreachable", None])
 def test_who_refuses_lives_whatever_was_known_before(answer, before):
     health = initial(failure=1)
@@ -76,11 +77,12 @@ def test_who_refuses_lives_whatever_was_known_before(answer, before):
 
 
 @pytest.mark.parametrize("probe", list(Probe))
-def test_doubts_that_come_together_are_one(probe):
+def test_failures_too_soon_after_the_last_counted_one_do_not_count(probe):
     state = CheckState(since=0)
+    thresholds = Thresholds(failure=3, min_failure_interval=0.5)
     counted = []
-    for at in (0, 0.1, 0.3, 0.79, 1.3, 1.79, 2.3):
-        state = step(state, saw(A, "timeout", at), probe, Thresholds(failure=3, apart=0.5))
+    for at in (0, 0.1, 0.3, 0.49, 0.5, 0.9, 1.0):
+        state = step(state, saw(A, "timeout", at), probe, thresholds)
         counted.append((state.failures, state.status))
     assert counted == [
         (1, UNKNOWN),
@@ -91,6 +93,56 @@ def test_doubts_that_come_together_are_one(probe):
         (2, UNKNOWN),
         (3, NOT_SERVING),
     ]
+
+
+@pytest.mark.parametrize("probe", list(Probe))
+def test_failures_that_never_pause_are_counted_all_the_same(probe):
+    state = CheckState(since=0)
+    thresholds = Thresholds(failure=3, min_failure_interval=0.5)
+    for number in range(200):
+        state = step(state, saw(A, "timeout", number * 0.4), probe, thresholds)
+    assert (state.failures, state.status) == (100, NOT_SERVING)
+
+
+@pytest.mark.parametrize("before", [None, "ok", "not_ready"])
+def test_a_busy_server_keeps_its_status_and_its_answer_is_fresh(before):
+    health = initial()
+    if before:
+        health = fold(health, saw(A, before, at=1))
+    after = fold(health, saw(A, "busy", at=9))
+    was, state = health.checks[A], after.checks[A]
+    assert (state.status, state.since, state.failures) == (was.status, was.since, was.failures)
+    assert (state.answer, state.answered_at) == ("busy", 9)
+    assert state.reason == (was.reason or "busy")
+
+
+def test_a_busy_answer_ends_no_row_of_failures():
+    health = all_ok(initial())
+    health = fold(health, *(saw(A, a) for a in ("timeout", "busy", "timeout", "busy", "timeout")))
+    assert health.checks[A].status == NOT_SERVING
+
+
+def test_a_busy_server_is_asked_no_more_often():
+    health = all_ok(initial())
+    busy = fold(health, *(saw(check, "busy") for check in health.checks))
+    assert (busy.settled, fold(initial(), saw(A, "busy")).settled) == (True, False)
+
+
+def test_a_table_that_forgets_an_answer_fails_at_once():
+    table = dict.fromkeys(set(Answer) - {Answer.BUSY}, 0)
+    with pytest.raises(TypeError, match="the table has no row for busy"):
+        for_each_answer(table)
+
+
+def test_the_strongest_evidence_of_life_is_an_answer_then_a_refusal_then_silence():
+    strength = ["unreachable", "timeout", "tls", "ok"]
+    evidence = [evidence_of_life(Answer(answer)) for answer in strength]
+    assert evidence == sorted(set(evidence))
+    assert all(
+        evidence_of_life(a) > evidence_of_life(Answer.UNREACHABLE)
+        for a in Answer
+        if a != "unreachable"
+    )
 
 
 def test_a_row_of_doubtful_answers_is_ended_by_an_answer_of_someone_alive():

@@ -23,13 +23,28 @@ def words(verdict) -> dict[str, str]:
     return {finding.name: finding.word for finding in verdict.findings}
 
 
-def test_everything_unknown_fails_everywhere_but_the_sidecars_own_loop():
+def test_what_is_unknown_gets_no_traffic_and_is_not_restarted():
     health = initial()
     verdicts = [rule(health, 0, POLICY) for rule in (liveness, readiness, startup, progress)]
-    assert [verdict.passing for verdict in verdicts] == [False, False, False, True]
+    assert [verdict.passing for verdict in verdicts] == [True, False, False, True]
     assert words(verdicts[1]) == dict.fromkeys(
         ("server-live", "server-ready", "model:a", "model:b:3"), "unknown"
     )
+
+
+@pytest.mark.parametrize(
+    ("answers", "line"),
+    [
+        ([], "[+]server-live ok: not proven dead (unknown)"),
+        (["timeout"] * 2, "[+]server-live ok: not proven dead (timeout)"),
+        (["timeout"] * 3, "[-]server-live failed: timeout"),
+        (["timeout"] * 2 + ["busy"], "[+]server-live ok"),
+    ],
+)
+def test_liveness_fails_only_once_the_threshold_is_reached(answers, line):
+    health = fold(initial(), *(saw(SERVER_LIVE, answer) for answer in answers))
+    (finding,) = liveness(health, 0, POLICY).findings
+    assert finding.line == line
 
 
 def test_all_ok_passes_everywhere():
