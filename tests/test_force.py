@@ -1,12 +1,16 @@
 """Settings that take the place of others, in this process."""
 
+import asyncio
+
 import pytest
 from prometheus_client.registry import CollectorRegistry
 
-from sidecar.demo import ToyServer
+from sidecar.demo import Late, ToyServer
 from sidecar.force import Force
 from sidecar.health.checks import SERVER_LIVE
+from sidecar.health.verdict import ENDPOINTS
 from sidecar.settings import BadSettings, load
+from tests.support import eventually
 
 
 def loaded(server: ToyServer, **settings: str):
@@ -70,4 +74,42 @@ async def test_what_is_refused_is_told_without_what_would_have_stayed(capsys):
         with pytest.raises(BadSettings, match="answered with unimplemented"):
             await force.apply(settings)
         assert "stays" not in capsys.readouterr().err
+        await force.link.close()
+
+
+async def test_another_server_starts_unknown_whatever_the_one_before_was():
+    async with ToyServer({"a": True}) as old, ToyServer({"a": True}) as new:
+        force = Force(loaded(old, models="a"), CollectorRegistry())
+        for check in force.board.health.checks:
+            force.board.record(await force.link.ask(check))
+        passing = {e: judge(()).passing for e, judge in force.judges().items()}
+        assert passing == dict.fromkeys(ENDPOINTS, True)
+        await force.apply(loaded(new, models="a"))
+        passing = {e: judge(()).passing for e, judge in force.judges().items()}
+        assert passing == {"healthz": True, "readyz": False, "startupz": False, "livez": True}
+        assert {past.answers for past in force.history.pasts().values()} == {""}
+        for check in force.board.health.checks:
+            force.board.record(await force.link.ask(check))
+        assert force.judges()["readyz"](()).passing
+        await force.link.close()
+
+
+async def test_the_same_server_keeps_what_is_known_of_it():
+    async with ToyServer({"a": True}) as server:
+        force = Force(loaded(server, models="a"), CollectorRegistry())
+        for check in force.board.health.checks:
+            force.board.record(await force.link.ask(check))
+        await force.apply(loaded(server, models="a", drain_seconds="7"))
+        assert force.judges()["readyz"](()).passing
+        await force.link.close()
+
+
+async def test_a_question_that_the_old_server_answers_too_late_is_asked_of_the_new_one():
+    async with ToyServer({"a": Late(0.3, False)}) as old, ToyServer({"a": True}) as new:
+        force = Force(loaded(old, models="a"), CollectorRegistry())
+        model = list(force.board.health.checks)[-1]
+        asking = asyncio.create_task(force.link.ask(model))
+        await eventually(lambda: old.asked["ModelReady"])
+        await force.apply(loaded(new, models="a"))
+        assert (await asking).answer == "ok"
         await force.link.close()
