@@ -73,6 +73,7 @@ class Row:
     told: dict[str, Any] = field(default_factory=lambda: {"models": BOTH})
     made: dict[str, Any] = field(default_factory=dict)
     started: bool = True
+    unready: bool = False
 
 
 def killed(w: World) -> None:
@@ -98,14 +99,18 @@ def outage(seconds: float) -> Row:
     return Row(f"restarted after {seconds:g} s", (down, revives("started again", started)))
 
 
-def refused(word: str, code: str, details: str) -> Row:
-    """The server answers everything with a status that says nothing of its life."""
+def everything(code: str, details: str) -> Callable[[World], None]:
+    """The server answers every call with this status."""
     answer = status(code, details)
-    everything = told(live=answer, ready=answer, models={"a": answer, "b": answer})
+    return told(live=answer, ready=answer, models={"a": answer, "b": answer})
+
+
+def refused(word: str, code: str, details: str, within: float = NEXT_ROUND) -> Row:
+    """The server answers everything with a status that proves that it lives."""
     return Row(
         f"{word}: every call is answered {code}, {details}",
         (
-            turns("answers so", everything, readyz=NEXT_ROUND),
+            turns("answers so", everything(code, details), readyz=within),
             recovers("answers as before", told()),
         ),
     )
@@ -123,7 +128,7 @@ def model(name: str, answer: Any, within: float) -> Row:
 
 
 def taken_over(
-    name: str, within: float, sends: bytes = b"", *, closes: bool = False, ready: float = AT_ONCE
+    name: str, within: float | None, sends: bytes = b"", *, closes: bool = False, ready: float = AT_ONCE
 ) -> Row:
     """The server is gone, and something else has its port."""
     peers: list[Peer] = []
@@ -138,7 +143,10 @@ def taken_over(
 
     return Row(
         f"port taken over by {name}",
-        (turns("taken", take, readyz=ready, healthz=within), revives("given back", give_back)),
+        (
+            turns("taken", take, readyz=ready, **({} if within is None else {"healthz": within})),
+            revives("given back", give_back),
+        ),
     )
 
 
@@ -279,8 +287,13 @@ ROWS = [
     model("one model is gone, as MLServer says it", MLSERVERS, NEXT_ROUND),
     model("one model raises", "INTERNAL", DOUBTED),
     Row(
-        "ServerReady says no",
+        "ServerReady says no, and the models say yes",
+        (unmoved("no", told(ready=False), 3), unmoved("yes", told(), 1)),
+    ),
+    Row(
+        "ServerReady says no, and is required",
         (turns("no", told(ready=False), readyz=NEXT_ROUND), recovers("yes", told())),
+        ("--require-server-ready=true",),
     ),
     Row(
         "ServerLive says no",
@@ -294,14 +307,57 @@ ROWS = [
     refused("denied", "UNAUTHENTICATED", "no token"),
     refused("denied", "PERMISSION_DENIED", "not you"),
     refused("unimplemented", "UNIMPLEMENTED", "Method not found!"),
-    taken_over("an HTTP/1 server", SILENT["healthz"], b"HTTP/1.1 400 Bad\r\n\r\n", closes=True),
-    taken_over("a peer that greets", SILENT["healthz"], b"220 mail.example ESMTP\r\n"),
+    refused("rejected", "UNAVAILABLE", "the model pool is warming up", DOUBTED),
+    refused("rejected", "CANCELLED", "by the server", DOUBTED),
+    refused("rejected", "ABORTED", "by the server", DOUBTED),
+    refused("rejected", "FAILED_PRECONDITION", "by the server", DOUBTED),
+    refused("rejected", "OUT_OF_RANGE", "by the server", DOUBTED),
+    Row(
+        "busy: every call is answered RESOURCE_EXHAUSTED, for six seconds",
+        (
+            unmoved("overload", everything("RESOURCE_EXHAUSTED", "no thread is free"), 6),
+            unmoved("answers as before", told(), 1),
+        ),
+    ),
+    Row(
+        "busy since before the sidecar started",
+        (
+            Step("overload", lambda _: None, readyz=503, hold=4),
+            recovers("answers as before", told()),
+        ),
+        told={
+            "live": status("RESOURCE_EXHAUSTED", "no thread is free"),
+            "ready": status("RESOURCE_EXHAUSTED", "no thread is free"),
+            "models": dict.fromkeys(BOTH, status("RESOURCE_EXHAUSTED", "no thread is free")),
+        },
+        unready=True,
+    ),
+    Row(
+        "model_not_found with a text of 20 KB",
+        (
+            turns(
+                "gone",
+                told(ready=True, models={"a": True, "b": status("NOT_FOUND", "x" * 20_000)}),
+                readyz=NEXT_ROUND,
+            ),
+            recovers("is well again", told()),
+        ),
+    ),
+    taken_over("an HTTP/1 server", None, b"HTTP/1.1 400 Bad\r\n\r\n", closes=True),
+    taken_over("a peer that greets", None, b"220 mail.example ESMTP\r\n"),
     taken_over("a peer that never speaks", SILENT["healthz"] + 2 * TIMEOUT, ready=THREE_TIMEOUTS),
     taken_over("a peer that just closes", SILENT["healthz"], closes=True),
     Row(
         "started before its server",
         (
-            Step("alone", lambda _: None, readyz=503, healthz=503, hold=1.5),
+            Step(
+                "alone",
+                lambda _: None,
+                readyz=503,
+                healthz=503,
+                within={"healthz": THREE_REFUSALS},
+                hold=1.5,
+            ),
             revives("the server starts", started),
         ),
         started=False,
@@ -334,7 +390,7 @@ ROWS = [
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_each_endpoint_says_what_is_true_and_in_time(row, tmp_path, note):
     with world(tmp_path, *row.flags, started=row.started, told=row.told, made=row.made) as w:
-        if row.started:
+        if row.started and not row.unready:
             w.sidecar.wait_for("/readyz", 200)
         for step in row.steps:
             note(step.what, w.take(step), row.name)
