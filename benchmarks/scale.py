@@ -25,7 +25,8 @@ from sidecar import logs, prober
 from sidecar.board import Board
 from sidecar.client import InferenceGRPCClient
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
-from sidecar.health.state import Health, Thresholds
+from sidecar.health.effects import Thresholds
+from sidecar.health.state import Health
 from sidecar.oip import SERVICE, messages
 from sidecar.poll_counter import PollCounter
 from sidecar.poller import Poller, Schedule

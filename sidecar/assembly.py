@@ -66,6 +66,7 @@ def schedule(settings: Settings) -> Schedule:
     return Schedule(
         period=settings.period_seconds,
         recovery_period=settings.recovery_period,
+        live_period=settings.live_period_seconds,
         jitter=settings.jitter,
         concurrency=settings.concurrency,
     )

@@ -12,7 +12,8 @@ from typing import Any, TextIO
 from sidecar import assembly, logs, status
 from sidecar.board import Board, Change
 from sidecar.health.checks import SERVER_LIVE, SILENT, Answer, Check, for_each_answer
-from sidecar.health.state import Health, Thresholds
+from sidecar.health.effects import Thresholds
+from sidecar.health.state import Health
 from sidecar.health.verdict import Verdict, readiness
 from sidecar.history import History
 from sidecar.settings import Settings

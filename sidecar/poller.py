@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar.board import Board
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, SILENT, Check, Observation
+from sidecar.health.checks import SERVER_LIVE, SERVER_READY, SILENT, Answer, Check, Observation
 
 # So many rounds may be started by losses, or by connections, in a row; then one a recovery period.
 BURST = 10
@@ -19,11 +19,13 @@ class Schedule:
     """When rounds start. Seconds, from the start of one round to the start of the next.
 
     `jitter` is the share of the period by which rounds are spread at random,
-    the first one included; `concurrency` bounds the questions in flight.
+    the first one included; `concurrency` bounds the questions in flight. Between
+    two rounds ServerLive alone is asked each `live_period`; 0 is never.
     """
 
     period: float = 5
     recovery_period: float = 1
+    live_period: float = 0
     jitter: float = 0.1
     concurrency: int = 8
 
@@ -56,6 +58,7 @@ class Poller:
         self._clock = clock
         self._sleep = sleep
         self._uniform = uniform
+        self._live_asked_at = math.inf  # not before the first round
 
     async def run(self, done: Callable[[], bool] = lambda: False) -> None:
         """Polls until cancelled, or until `done`, which is asked at the end of each round."""
@@ -64,7 +67,7 @@ class Poller:
         due = self._clock() + self._uniform(0, self.schedule.jitter * self._period())
         try:
             while True:
-                await self._until(due, change)
+                due = await self._idle(due, change)
                 if change.done():
                     established = change.result()
                     change = asyncio.ensure_future(self._wait_changed())
@@ -82,8 +85,7 @@ class Poller:
                     return
                 # A round that took longer than the period makes the next one
                 # late; the ones that fell due meanwhile are skipped.
-                jitter = self.schedule.jitter / 2
-                due = started + self._period() * self._uniform(1 - jitter, 1 + jitter)
+                due = started + self._spread(self._period())
         finally:
             change.cancel()
 
@@ -95,9 +97,7 @@ class Poller:
         the next round it is the turn of those that this one left out.
         """
         ends = self._clock() + self.schedule.period
-        seen = await self._ask(SERVER_LIVE)
-        self._board.record(seen)
-        if seen.answer in SILENT:
+        if await self._ask_live() in SILENT:
             return
         checks = self._board.health.checks
         rest = (check for check in checks if check != SERVER_LIVE)
@@ -111,9 +111,38 @@ class Poller:
             for _ in range(min(self.schedule.concurrency, len(queue))):
                 workers.create_task(work())
 
+    async def _idle(self, due: float, change: asyncio.Future[bool]) -> float:
+        """Waits until a round is due or the connection changes; returns when it is due.
+
+        ServerLive is asked meanwhile, so that a frozen server is noticed before
+        the round. When that is not well, the round comes a recovery period later.
+        """
+        while not change.done():
+            live = self._live_asked_at + self._spread(self.schedule.live_period)
+            if not self.schedule.live_period or live >= due:
+                await self._until(due, change)
+                break
+            await self._until(live, change)
+            if not change.done():
+                started = self._clock()
+                await self._ask_live()
+                if not self._board.health.settled:
+                    due = min(due, started + self._spread(self._period()))
+        return due
+
+    async def _ask_live(self) -> Answer:
+        self._live_asked_at = self._clock()
+        seen = await self._ask(SERVER_LIVE)
+        self._board.record(seen)
+        return seen.answer
+
     def _period(self) -> float:
         settled = self._board.health.settled
         return self.schedule.period if settled else self.schedule.recovery_period
+
+    def _spread(self, period: float) -> float:
+        jitter = self.schedule.jitter / 2
+        return period * self._uniform(1 - jitter, 1 + jitter)
 
     async def _until(self, due: float, event: asyncio.Future[bool] | None = None) -> None:
         """Waits for a moment, or for an event that comes before it."""

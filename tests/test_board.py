@@ -6,7 +6,7 @@ from tests.health.folding import A, B, all_ok, initial, saw
 
 
 def test_listeners_are_told_of_every_observation_and_what_it_moved():
-    heard = []
+    heard: list[Change] = []
     board = Board(initial(), [heard.append])
     first, second = saw(SERVER_LIVE, "ok", at=1), saw(SERVER_LIVE, "ok", at=2)
     before = board.health
@@ -22,7 +22,7 @@ def test_listeners_are_told_of_every_observation_and_what_it_moved():
 
 
 def test_listeners_are_told_of_reloads_and_of_the_drain():
-    heard = []
+    heard: list[Change] = []
     board = Board(initial(), [heard.append])
     board.reload(initial(SERVER_LIVE, A), other_server=False)
     board.reload(initial(SERVER_LIVE, B), other_server=True)
@@ -36,7 +36,7 @@ def test_listeners_are_told_of_reloads_and_of_the_drain():
 
 
 def test_nobody_is_told_of_a_result_whose_check_was_removed_meanwhile():
-    heard = []
+    heard: list[Change] = []
     board = Board(all_ok(initial(SERVER_LIVE, A)), [heard.append])
     before = board.health
     board.record(saw(B, "unreachable"))

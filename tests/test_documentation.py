@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 from sidecar.check import EXITS
 from sidecar.cli import main
 from sidecar.health.checks import SERVER_LIVE, Answer, Observation
-from sidecar.health.effects import EFFECTS, Effect
-from sidecar.health.state import CheckState, Probe, Status, Thresholds, step
+from sidecar.health.effects import EFFECTS, Effect, Thresholds
+from sidecar.health.state import CheckState, Probe, Status, step
 from sidecar.health.verdict import ENDPOINTS, Policy
 from sidecar.metrics import Loading, Scrape, register_process
 from sidecar.poll_counter import PollCounter

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from sidecar.board import Board
+from sidecar.board import Board, Change
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, Rpc
+from sidecar.health.effects import Thresholds
+from sidecar.health.state import Health, Status
 from sidecar.poller import Poller, Schedule
-from tests.health.folding import CHECKS, A, B, initial
+from tests.health.folding import CHECKS, A, B
 
 STEADY = Schedule(period=5, recovery_period=1, jitter=0, concurrency=8)
 
@@ -24,6 +26,8 @@ class World:
     takes: Callable[[Check], float] = lambda _: 0
     rounds: int = 3
     chance: Callable[[float, float], float] = lambda low, high: (low + high) / 2
+    liveness: Thresholds = field(default_factory=Thresholds)
+    changes: list[Change] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.now = 0.0
@@ -33,7 +37,8 @@ class World:
         self.established = asyncio.Event()
         self.finished = asyncio.Event()
         self.on_sleep: Callable[[float], Awaitable[None]] | None = None
-        self.board = Board(initial(*self.checks))
+        health = Health.initial(self.checks, 0, self.liveness, Thresholds())
+        self.board = Board(health, [self.changes.append])
         self.poller = Poller(
             self.board,
             self.schedule,
@@ -78,6 +83,15 @@ class World:
         """When each round started: ServerLive is its first question."""
         return [at for at, check in self.asked if check == SERVER_LIVE]
 
+    def down_at(self, probe: str) -> float:
+        """When ServerLive was first found not serving for this probe."""
+        moved = (t for change in self.changes for t in change.transitions)
+        return next(
+            t.at
+            for t in moved
+            if (t.check, t.probe, t.after) == (SERVER_LIVE, probe, Status.NOT_SERVING)
+        )
+
     async def run(self) -> "World":
         polling = asyncio.create_task(self.poller.run())
         finished = asyncio.create_task(self.finished.wait())
@@ -97,6 +111,40 @@ async def test_rounds_start_a_period_apart_while_all_is_well():
 @pytest.mark.parametrize("answer", ["not_ready", "timeout", "unreachable", "denied"])
 async def test_rounds_start_a_recovery_period_apart_while_anything_is_not_well(answer):
     assert (await World(answers={A: answer}).run()).starts == [0, 1, 2]
+
+
+async def test_between_two_rounds_server_live_alone_is_asked():
+    world = await World(schedule=replace(STEADY, live_period=1), rounds=7).run()
+    assert world.starts == [0, 1, 2, 3, 4, 5, 6]
+    assert [at for at, check in world.asked if check == A] == [0, 5]
+
+
+@pytest.mark.parametrize("live_period", [0, 5, 60])
+async def test_without_an_earlier_moment_server_live_is_asked_by_rounds_alone(live_period):
+    world = await World(schedule=replace(STEADY, live_period=live_period)).run()
+    assert world.starts == [0, 5, 10]
+
+
+@pytest.mark.parametrize("frozen_at", [0.01, 0.5, 2.5, 4.99, 5.01])
+async def test_a_frozen_server_gets_no_traffic_soon_and_is_restarted_no_sooner(frozen_at):
+    by_rounds_alone = 5 + 2 * 2 + 2  # a period, then three time-outs
+    world = World(
+        schedule=replace(STEADY, live_period=1),
+        rounds=20,
+        liveness=Thresholds(min_duration=by_rounds_alone),
+    )
+
+    def takes(_: Check) -> float:
+        frozen = world.now >= frozen_at
+        world.answers = dict.fromkeys(CHECKS, "timeout" if frozen else "ok")
+        return 2 if frozen else 0
+
+    world.takes = takes
+    await world.run()
+    assert world.down_at("readiness") - frozen_at <= 1 + 2 + 2 + 2
+    seen = [change.observation for change in world.changes if change.observation]
+    last_success = max(one.at for one in seen if one.answer == "ok")
+    assert by_rounds_alone <= world.down_at("liveness") - last_success <= by_rounds_alone + 2
 
 
 async def test_the_period_runs_from_start_to_start():

@@ -188,7 +188,8 @@ async def test_a_server_that_closes_its_connections_by_goaway_loses_no_question(
     options = [("grpc.max_connection_age_ms", 100), ("grpc.max_connection_age_grace_ms", 1000)]
     server = ToyServer({"m": True})
     await server.start(options=options)
-    ends, answers = time.monotonic() + 3, Counter()
+    answers: Counter[str] = Counter()
+    ends = time.monotonic() + 3
     async with client_for(server.port) as client:
         prober = prober_for(client)
         while time.monotonic() < ends:

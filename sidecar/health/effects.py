@@ -1,10 +1,12 @@
-"""What each answer does to a status: one effect on readiness, another on liveness.
+"""What each answer does to a status, and how many of them it takes.
 
-The two err in opposite directions: traffic needs proof that the server works,
-a restart needs proof that it is dead. Whoever refuses is not dead.
+Each has one effect on readiness and another on liveness, because traffic needs
+proof that the server works and a restart needs proof that it is dead. A server
+that refuses is not dead.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from sidecar.health.checks import Answer, for_each_answer
@@ -45,6 +47,21 @@ def evidence_of_life(answer: Answer) -> int:
     if EFFECTS[answer][1] is Effect.SUCCESS:
         return 2
     return 0 if answer is Answer.UNREACHABLE else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """How many in a row move a status: the kubelet's failureThreshold and successThreshold.
+
+    A failure less than `min_failure_interval` seconds after the last counted
+    one is not counted. For `min_duration` seconds after the last success they
+    do not move the status, except that nobody is there (`unreachable`).
+    """
+
+    failure: int = 3
+    success: int = 1
+    min_failure_interval: float = 0
+    min_duration: float = 0
 
 
 # Answers after which a check that is serving need not be asked again any sooner.

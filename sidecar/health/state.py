@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from sidecar.health.checks import SILENT, Answer, Check, Observation, Rpc
-from sidecar.health.effects import CALM, EFFECTS, Effect
+from sidecar.health.effects import CALM, EFFECTS, Effect, Thresholds
 from sidecar.health.ledger import Ledger
 
 
@@ -28,19 +28,6 @@ class Probe(StrEnum):
     READINESS = "readiness"
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """How many in a row move a status: the kubelet's failureThreshold and successThreshold.
-
-    A failure less than `min_failure_interval` seconds after the last counted
-    one is not counted.
-    """
-
-    failure: int = 3
-    success: int = 1
-    min_failure_interval: float = 0
-
-
 class CheckState(NamedTuple):
     """What is known of one check for one probe. Times are monotonic seconds.
 
@@ -48,7 +35,7 @@ class CheckState(NamedTuple):
     failure while not, None before any answer has said anything. `reasons` are
     all that there were since it was not serving. `first_serving_at`: for
     readiness, of the server that runs now. `failed_at`: when a failure was
-    last counted.
+    last counted; `succeeded_at`: the last success.
     """
 
     since: float
@@ -61,6 +48,7 @@ class CheckState(NamedTuple):
     failures: int = 0
     failed_at: float | None = None
     successes: int = 0
+    succeeded_at: float | None = None
     reasons: frozenset[Answer] = frozenset()
 
 
@@ -77,13 +65,20 @@ def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresho
         )
     failing = effect is not Effect.SUCCESS
     failures, failed_at, successes = 0, None, state.successes + 1
+    succeeded_at = state.succeeded_at if failing else seen.at
     if failing:
         failures, failed_at, successes = state.failures, state.failed_at, 0
         if failed_at is None or seen.at - failed_at >= thresholds.min_failure_interval:
             failures, failed_at = failures + 1, seen.at
 
     status = state.status
-    if effect is Effect.DECISIVE or (failing and failures >= thresholds.failure):
+    spared = (
+        succeeded_at is not None
+        and seen.at - succeeded_at < thresholds.min_duration
+        and seen.answer is not Answer.UNREACHABLE
+    )
+    enough = failing and failures >= thresholds.failure and not spared
+    if effect is Effect.DECISIVE or enough:
         status = Status.NOT_SERVING
     elif not failing and successes >= thresholds.success:
         status = Status.SERVING
@@ -113,6 +108,7 @@ def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresho
         failures=failures,
         failed_at=failed_at,
         successes=successes,
+        succeeded_at=succeeded_at,
         reasons=reasons,
     )
 

@@ -12,7 +12,7 @@ from sidecar.certificates import earliest_expiry
 from sidecar.client.channel import parse_url
 from sidecar.client.metadata import to_metadata
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check
-from sidecar.health.state import Thresholds
+from sidecar.health.effects import Thresholds
 from sidecar.health.verdict import Policy
 from sidecar.oip import SERVICE
 from sidecar.settings import fields as f
@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     )
     recovery_period_seconds: f.Seconds = Field(
         1, description="the same while anything is not serving"
+    )
+    live_period_seconds: f.SecondsOrZero = Field(
+        1, description="how often ServerLive alone is asked between two rounds; 0: never"
     )
     timeout_seconds: f.Seconds = Field(2, description="deadline of every single question")
     jitter: f.Share = Field(0.1, description="share of the period by which rounds are spread")
@@ -212,7 +215,24 @@ class Settings(BaseSettings):
     def liveness(self) -> Thresholds:
         """The thresholds of liveness."""
         failure, success = self.liveness_failure_threshold, self.liveness_success_threshold
-        return Thresholds(failure, success, min_failure_interval=self.recovery_period / 2)
+        return Thresholds(
+            failure,
+            success,
+            min_failure_interval=self.recovery_period / 2,
+            min_duration=self._without_early_questions if self.live_period_seconds else 0,
+        )
+
+    @property
+    def _without_early_questions(self) -> float:
+        """Seconds from the last success until rounds alone prove a frozen server dead.
+
+        To ask ServerLive between the rounds stops traffic earlier; it must not
+        restart a server earlier.
+        """
+        gap = max(self.recovery_period, self.timeout_seconds)
+        periods = self.period_seconds + self.live_period_seconds
+        first = periods * (1 + self.jitter / 2) + self.timeout_seconds
+        return first + (self.liveness_failure_threshold - 1) * gap
 
     @property
     def readiness(self) -> Thresholds:

@@ -1,6 +1,7 @@
 """The fault matrix: what happens to a server, and what each endpoint must say and by when."""
 
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,6 +12,7 @@ from tests.faults.world import (
     AT_ONCE,
     NEXT_ROUND,
     RECOVERED,
+    SLACK,
     THREE_REFUSALS,
     THREE_TIMEOUTS,
     TIMEOUT,
@@ -128,7 +130,12 @@ def model(name: str, answer: Any, within: float) -> Row:
 
 
 def taken_over(
-    name: str, within: float | None, sends: bytes = b"", *, closes: bool = False, ready: float = AT_ONCE
+    name: str,
+    within: float | None,
+    sends: bytes = b"",
+    *,
+    closes: bool = False,
+    ready: float = AT_ONCE,
 ) -> Row:
     """The server is gone, and something else has its port."""
     peers: list[Peer] = []
@@ -394,3 +401,14 @@ def test_each_endpoint_says_what_is_true_and_in_time(row, tmp_path, note):
             w.sidecar.wait_for("/readyz", 200)
         for step in row.steps:
             note(step.what, w.take(step), row.name)
+
+
+def test_frozen_at_the_defaults(tmp_path, note):
+    defaults = ("--period-seconds=5", "--recovery-period-seconds=1", "--timeout-seconds=2")
+    with world(tmp_path, *defaults) as w:
+        w.sidecar.wait_for("/readyz", 200)
+        start = time.monotonic()
+        step = turns("frozen", sent(signal.SIGSTOP), readyz=7.2 + SLACK, healthz=16)
+        note(step.what, w.take(step))
+        failed = [at for at, code in w.watcher.since("healthz", start) if code != 200]
+        assert min(failed) - start > 11.3

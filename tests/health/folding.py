@@ -2,7 +2,8 @@
 
 from sidecar.board import Cause, Change
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, Rpc
-from sidecar.health.state import Health, Thresholds, Transition
+from sidecar.health.effects import Thresholds
+from sidecar.health.state import Health, Transition
 
 A = Check(Rpc.MODEL_READY, "a")
 B = Check(Rpc.MODEL_READY, "b", "3")

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.health.checks import SERVER_LIVE, Answer, Observation
-from sidecar.health.state import CheckState, Health, Thresholds
+from sidecar.health.effects import Thresholds
+from sidecar.health.state import CheckState, Health
 from sidecar.health.verdict import ENDPOINTS, Policy, liveness, progress, readiness
 from tests.health.folding import CHECKS, A
 

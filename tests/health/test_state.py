@@ -3,13 +3,12 @@
 import pytest
 
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, for_each_answer
-from sidecar.health.effects import EFFECTS, Effect, evidence_of_life
+from sidecar.health.effects import EFFECTS, Effect, Thresholds, evidence_of_life
 from sidecar.health.ledger import Ledger
 from sidecar.health.state import (
     CheckState,
     Probe,
     Status,
-    Thresholds,
     Transition,
     step,
 )
@@ -93,6 +92,31 @@ def test_failures_too_soon_after_the_last_counted_one_do_not_count(probe):
         (2, UNKNOWN),
         (3, NOT_SERVING),
     ]
+
+
+def moved_at(answer: str, *, first: float, gap: float, min_duration: float = 0) -> float:
+    """When failures that begin after a success at 0 move the status."""
+    limits = Thresholds(failure=3, min_duration=min_duration)
+    state = step(CheckState(since=0), saw(A, "ok", 0), Probe.LIVENESS, limits)
+    at = first
+    while state.status is SERVING:
+        state = step(state, saw(A, answer, at), Probe.LIVENESS, limits)
+        at += gap
+    return state.since
+
+
+def test_failures_move_nothing_before_their_least_duration_since_the_last_success():
+    assert moved_at("timeout", first=3, gap=2) == 7
+    assert moved_at("timeout", first=3, gap=2, min_duration=11.25) == 13
+    assert moved_at("error", first=1, gap=1, min_duration=11.25) == 12
+    assert moved_at("unreachable", first=1, gap=1, min_duration=11.25) == 3
+
+
+def test_a_server_that_was_never_seen_live_is_not_spared_by_the_least_duration():
+    state, limits = CheckState(since=0), Thresholds(failure=3, min_duration=100)
+    for at in (2, 4, 6):
+        state = step(state, saw(A, "timeout", at), Probe.LIVENESS, limits)
+    assert (state.status, state.since) == (NOT_SERVING, 6)
 
 
 @pytest.mark.parametrize("probe", list(Probe))
@@ -283,6 +307,7 @@ def test_a_state_remembers_since_when_and_what_was_heard_last():
         took=0.125,
         first_serving_at=101,
         failures=0,
+        succeeded_at=104,
         successes=1,
     )
 

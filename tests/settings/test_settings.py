@@ -1,12 +1,13 @@
 """Settings: every way to write them, precedence, what they hand out, what is masked."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
-from sidecar.health.state import Thresholds
+from sidecar.health.effects import Thresholds
 from sidecar.health.verdict import Policy, Quorum
 from sidecar.settings import BadSettings, Settings, load, unknown_variables
 
@@ -36,6 +37,7 @@ DEFAULTS = {
     "models": (),
     "period_seconds": 5,
     "recovery_period_seconds": 1,
+    "live_period_seconds": 1,
     "timeout_seconds": 2,
     "jitter": 0.1,
     "concurrency": 8,
@@ -68,7 +70,11 @@ def test_the_defaults_are_those_of_the_contract():
 def test_the_defaults_become_values_of_the_core():
     settings = load({})
     assert settings.checks == (SERVER_LIVE, SERVER_READY)
-    assert settings.liveness == settings.readiness == Thresholds(failure=3, success=1, apart=0.5)
+    thresholds = Thresholds(failure=3, success=1, min_failure_interval=0.5)
+    assert settings.readiness == thresholds
+    # Three rounds that time out, from the last success at most one early question before.
+    assert settings.liveness == replace(thresholds, min_duration=5.25 + 3 * 2 + 1.05)
+    assert load({"live_period_seconds": "0"}).liveness == thresholds
     assert settings.policy == Policy(max_age=17, quorum=Quorum(percent=100))
     assert settings.metadata == {}
     assert not settings.tls
