@@ -249,6 +249,29 @@ def test_a_thousand_models_stay_usable(browser, log):
             assert accessibility(page) == []
 
 
+SLOW = """
+  window.asked = [];
+  const plain = window.fetch;
+  window.fetch = async (...given) => {
+    asked.push(performance.now());
+    await new Promise((done) => setTimeout(done, 600));
+    if (FAILS) throw new TypeError("no answer");
+    return plain(...given);
+  };
+"""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_it_asks_less_often_when_answers_are_slow(browser, demo, fails):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.add_init_script(SLOW.replace("FAILS", str(fails).lower()))
+        page.goto(f"http://127.0.0.1:{demo.port}/")
+        page.wait_for_function("asked.length >= 2")
+        first, second = page.evaluate("asked")
+        assert second - first >= 10 * 600
+
+
 def test_without_its_script_it_says_where_the_same_stands(browser, demo):
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
