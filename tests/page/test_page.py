@@ -263,7 +263,7 @@ SLOW = """
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_it_asks_less_often_when_answers_are_slow(browser, demo, fails):
-    with browser.new_context() as context:
+    with browser.new_context(bypass_csp=True) as context:
         page = context.new_page()
         page.add_init_script(SLOW.replace("FAILS", str(fails).lower()))
         page.goto(f"http://127.0.0.1:{demo.port}/")
