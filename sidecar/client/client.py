@@ -42,8 +42,10 @@ class InferenceGRPCClient:
     timeout:            seconds that a call may take; None for no deadline.
     retries:            attempts a call gets when the answer is UNAVAILABLE, at
                         most 5; 0, 1 and None mean one attempt. A
-                        `grpc.service_config` in channel_args replaces this, and
-                        `("grpc.enable_retries", 0)` switches it off.
+                        `grpc.service_config` in channel_args replaces this.
+                        What the server never processed, because it was just
+                        closing the connection, gRPC repeats whatever this says;
+                        `("grpc.enable_retries", 0)` switches off both.
     grpc_service:       full name of the service; TorchServe's own differs.
 
     The client may be made outside an event loop and used in several loops, one
