@@ -94,37 +94,52 @@ def parse(kind: type[M], data: bytes) -> M:
 def join(message: Message, field: int, raws: Iterable[Buffer]) -> bytes:
     """The message's bytes with these entries of a repeated bytes field behind."""
     parts: list[Buffer] = [message.SerializeToString()]
-    tag = _varint(field << 3 | DELIMITED)
     for raw in raws:
-        parts += (tag, _varint(len(raw)), raw)
+        parts += _field(field, raw)
     return b"".join(parts)
+
+
+def fields(data: bytes) -> list[tuple[int, memoryview]]:
+    """The number and the content of each field of a message, as views of `data`.
+
+    What this does not understand, protobuf must judge: then there are none.
+    """
+    view = memoryview(data)
+    found: list[tuple[int, memoryview]] = []
+    at = 0
+    while at < len(data):
+        try:
+            tag, at = _read_varint(data, at)
+            length, at = _read_varint(data, at)
+        except IndexError:
+            return []
+        end = at + length
+        if tag & 0b111 != DELIMITED or end > len(data):
+            return []
+        found.append((tag >> 3, view[at:end]))
+        at = end
+    return found
 
 
 def split(data: bytes, field: int) -> tuple[bytes, list[Buffer]]:
     """The message's bytes without the entries of a repeated bytes field, and those.
 
-    The entries are views of `data`. What this does not understand, protobuf
-    must judge: then `data` comes back whole, with no entries.
+    The entries are views of `data`. What `fields` does not understand comes
+    back whole, with no entries.
     """
+    found = fields(data)
+    raws: list[Buffer] = [content for number, content in found if number == field]
+    if not raws:
+        return data, []
     rest: list[Buffer] = []
-    raws: list[Buffer] = []
-    view = memoryview(data)
-    start = 0
-    while start < len(data):
-        try:
-            tag, at = _read_varint(data, start)
-            length, at = _read_varint(data, at)
-        except IndexError:
-            return data, []
-        end = at + length
-        if tag & 0b111 != DELIMITED or end > len(data):
-            return data, []
-        if tag >> 3 == field:
-            raws.append(view[at:end])
-        else:
-            rest.append(view[start:end])
-        start = end
-    return b"".join(rest) if raws else data, raws
+    for number, content in found:
+        if number != field:
+            rest += _field(number, content)
+    return b"".join(rest), raws
+
+
+def _field(number: int, content: Buffer) -> tuple[Buffer, ...]:
+    return _varint(number << 3 | DELIMITED), _varint(len(content)), content
 
 
 def _varint(number: int) -> bytes:

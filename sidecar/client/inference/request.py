@@ -203,3 +203,14 @@ class InferRequest(WithParameters):
     def __repr__(self) -> str:
         about = f"model_name={self.model_name!r}, id={self.id!r}"
         return f"InferRequest({about}, inputs={self.inputs!r})"
+
+
+def to_bytes(request: InferRequest | Message) -> bytes:
+    """A request as it goes over the wire; a ModelInferRequest message of any package is one too."""
+    if isinstance(request, InferRequest):
+        return request.to_bytes()
+    data = wire.serialized(messages.ModelInferRequest, request)
+    if data is None:
+        given = type(request).__name__
+        raise InvalidInput(f"given {given}; allowed: InferRequest, ModelInferRequest message")
+    return data

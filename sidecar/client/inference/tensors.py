@@ -42,8 +42,7 @@ class Tensor(WithParameters):
     datatype:    BOOL, INT8 to INT64, UINT8 to UINT64, FP16, BF16, FP32, FP64 or
                  BYTES; upper case is not needed.
     data:        the elements, row by row: a list (of lists, too), or an array.
-                 An array is sent as raw bytes, and is not copied before. A masked
-                 array cannot be sent.
+                 An array, but no masked one, is sent as raw bytes, uncopied.
     parameters:  bool, int, float or str by name.
 
     Nothing is checked before it is needed: the methods raise InvalidInput that
@@ -115,8 +114,8 @@ class Tensor(WithParameters):
         """Takes the elements of an array of this tensor's datatype and shape.
 
         They are copied. `binary_data` says whether they are sent as raw bytes
-        or as a list of values, BYTES then as text. Raises UnfitArray, which is
-        an InferenceError and an InvalidInput, when the array does not fit.
+        or as a list of values, BYTES then as text. Raises UnfitArray (both an
+        InferenceError and InvalidInput) when the array does not fit.
         """
         try:
             arrays.check(input_tensor, self._datatype, self.shape)
