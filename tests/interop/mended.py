@@ -385,13 +385,13 @@ async def case_a_long_status_text_keeps_its_code():
 
 
 def case_a_masked_array_is_refused():
-    array = np.ma.array([1, 2], "f4", mask=[False, True])
+    array: Any = np.ma.array([1, 2], "f4", mask=[False, True])
     refuses(lambda: api.InferInput("x", [2], "FP32").set_data_from_numpy(array), "masked")
     refuses(lambda: api.InferRequest("m", [api.InferInput("x", [2], "FP32", array)]).to_grpc())
 
 
 def case_none_in_an_array_of_objects_is_refused():
-    array = np.array(["a", None], object)
+    array: Any = np.array(["a", None], object)
     refuses(lambda: api.InferInput("x", [2], "BYTES").set_data_from_numpy(array), "None")
 
 
