@@ -77,7 +77,7 @@ def own(kind: type[M], message: object) -> M:
     """The same message as one of ours: it may be of any package, or in bytes."""
     if isinstance(message, kind):
         return message
-    data = message if isinstance(message, bytes) else serialized(kind, message)
+    data = bytes(message) if isinstance(message, bytes | memoryview) else serialized(kind, message)
     if data is None:
         raise InvalidInput(f"given {type(message).__name__}; allowed: {kind.DESCRIPTOR.name}")
     return parse(kind, data)
@@ -99,7 +99,7 @@ def join(message: Message, field: int, raws: Iterable[Buffer]) -> bytes:
     return b"".join(parts)
 
 
-def fields(data: bytes) -> list[tuple[int, memoryview]]:
+def fields(data: bytes | memoryview) -> list[tuple[int, memoryview]]:
     """The number and the content of each field of a message, as views of `data`.
 
     What this does not understand, protobuf must judge: then there are none.
@@ -121,7 +121,7 @@ def fields(data: bytes) -> list[tuple[int, memoryview]]:
     return found
 
 
-def split(data: bytes, field: int) -> tuple[bytes, list[Buffer]]:
+def split(data: bytes | memoryview, field: int) -> tuple[bytes, list[Buffer]]:
     """The message's bytes without the entries of a repeated bytes field, and those.
 
     The entries are views of `data`. What `fields` does not understand comes
@@ -130,7 +130,7 @@ def split(data: bytes, field: int) -> tuple[bytes, list[Buffer]]:
     found = fields(data)
     raws: list[Buffer] = [content for number, content in found if number == field]
     if not raws:
-        return data, []
+        return bytes(data), []
     rest: list[Buffer] = []
     for number, content in found:
         if number != field:
@@ -151,7 +151,7 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+def _read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """The number at this place, and the place behind it; IndexError when there is none."""
     number = shift = 0
     while shift < MAX_BITS:

@@ -26,6 +26,8 @@ def read(field: Mapping[str, Any]) -> dict[str, Any]:
 
     A parameter without a value, or with one of a kind that is newer than this, is left out.
     """
+    if not field:
+        return {}
     values = {name: _simple(value) for name, value in field.items()}
     return {name: value for name, value in values.items() if value is not None}
 

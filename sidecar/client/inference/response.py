@@ -77,13 +77,13 @@ class InferResponse(WithParameters):
         return message
 
     @classmethod
-    def from_grpc(cls, response: Message | bytes) -> Self:
+    def from_grpc(cls, response: Message | bytes | memoryview) -> Self:
         """The response of a ModelInferResponse, of any package's or in bytes; or InvalidInput.
 
         Large raw outputs are not copied out of bytes: they keep those alive.
         """
         raws: Sequence[Buffer] = ()
-        if isinstance(response, bytes) and len(response) >= WORTH_SPLITTING:
+        if isinstance(response, bytes | memoryview) and len(response) >= WORTH_SPLITTING:
             response, raws = wire.split(response, RAW)
         message = wire.own(messages.ModelInferResponse, response)
         raws = raws or message.raw_output_contents

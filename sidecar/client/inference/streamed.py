@@ -30,7 +30,9 @@ def read(data: bytes, model_name: str) -> InferResponse | None:
     """
     fields = wire.fields(data)
     numbers = {number for number, _ in fields}
-    wrapped = b"".join(content for number, content in fields if number == RESPONSE)
+    parts = [content for number, content in fields if number == RESPONSE]
+    # The parts of a message are one message in a row; one alone is not copied.
+    wrapped = parts[0] if len(parts) == 1 else b"".join(parts)
     if numbers == {RESPONSE}:
         response = InferResponse.from_grpc(wrapped)
         final = (response.parameters or {}).get(FINAL) is True
@@ -42,9 +44,9 @@ def read(data: bytes, model_name: str) -> InferResponse | None:
     return InferResponse.from_grpc(data)
 
 
-def _is_response(data: bytes) -> bool:
+def _is_response(data: bytes | memoryview) -> bool:
     try:
-        wire.parse(messages.ModelInferResponse, data)
+        wire.parse(messages.ModelInferResponse, bytes(data))
     except Unreadable:
         return False
     return True

@@ -111,11 +111,10 @@ class Tensor(WithParameters):
             raise InvalidInput(f"shape {shown(self.shape)} is none for numpy: {error}") from None
 
     def set_data_from_numpy(self, input_tensor: "Array", binary_data: bool = True) -> None:
-        """Takes the elements of an array of this tensor's datatype and shape.
+        """Takes, and copies, the elements of an array of this tensor's datatype and shape.
 
-        They are copied. `binary_data` says whether they are sent as raw bytes
-        or as a list of values, BYTES then as text. Raises UnfitArray (both an
-        InferenceError and InvalidInput) when the array does not fit.
+        `binary_data` says whether they are sent as raw bytes or as a list of values, BYTES then as
+        text. UnfitArray, both an InferenceError and InvalidInput, when the array does not fit.
         """
         try:
             arrays.check(input_tensor, self._datatype, self.shape)

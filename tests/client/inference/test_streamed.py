@@ -12,6 +12,7 @@ from sidecar.client import InferenceError, InferOutput, InferResponse, InvalidIn
 from sidecar.client.inference import streamed
 from sidecar.oip import messages
 from tests.client.inference.strategies import responses, text
+from tests.support import untyped
 
 # As a server has them: only empty messages, or texts that pass for one, are in doubt.
 names = text.filter(bool)
@@ -104,6 +105,22 @@ def test_any_bytes_are_a_response_or_refused(data, asked):
     except (InvalidInput, InferenceError):
         return
     assert response is None or isinstance(response, InferResponse)
+
+
+@pytest.mark.parametrize("form", ["wrapped", "bare"])
+def test_large_raw_outputs_are_not_copied(form):
+    array = np.arange(10_000, dtype="f4")
+    sent = InferResponse("", "m", [InferOutput("x", [10_000], "FP32", array)])
+    data = wrap(sent) if form == "wrapped" else sent.to_grpc().SerializeToString()
+    response = streamed.read(data, "m")
+    assert response == sent
+    assert np.shares_memory(untyped(response).outputs[0].as_numpy(), np.frombuffer(data, "u1"))
+
+
+def test_a_response_in_several_parts_is_one():
+    first, second = (InferResponse("", "m", [InferOutput(n, [0], "FP32", [])]) for n in "xy")
+    response = streamed.read(wrap(first) + wrap(second), "m")
+    assert [output.name for output in untyped(response).outputs] == ["x", "y"]
 
 
 @pytest.mark.parametrize("form", ["wrapped", "bare"])
