@@ -112,7 +112,7 @@ class InferenceGRPCClient:
 
     def infer_stream(
         self,
-        infer_request: InferRequest | Message,
+        request: InferRequest | Message,
         timeout: Timeout = USE_CLIENT_DEFAULT,
         headers: Headers | None = None,
     ) -> AsyncGenerator[InferResponse, None]:
@@ -141,10 +141,10 @@ class InferenceGRPCClient:
         UNIMPLEMENTED. How their two forms are told apart:
         sidecar/client/inference/streamed.py.
         """
-        request = to_bytes(infer_request)
-        read = partial(streamed.read, model_name=getattr(infer_request, "model_name", ""))
-        about = infer_request if isinstance(infer_request, InferRequest) else ""
-        return self._connection.stream("ModelStreamInfer", request, read, timeout, headers, about)
+        data = to_bytes(request)
+        read = partial(streamed.read, model_name=getattr(request, "model_name", ""))
+        about = request if isinstance(request, InferRequest) else ""
+        return self._connection.stream("ModelStreamInfer", data, read, timeout, headers, about)
 
     async def is_server_live(
         self, timeout: Timeout = USE_CLIENT_DEFAULT, headers: Headers | None = None

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sidecar.client import InferenceError, InferenceGRPCClient, InferInput, InferRequest
-from tests.interop.inference_servers import MLServer
+from tests.interop.inference_servers import KServe, MLServer
 from tests.interop.tritons import Triton
 from tests.support import eventually, wait_until
 
@@ -164,3 +164,19 @@ async def test_tritons_final_response_without_outputs_is_left_out(client):
 async def test_triton_may_be_asked_for_an_error_as_a_status(client):
     with pytest.raises(grpc.aio.AioRpcError, match="told to fail"):
         await values(client.infer_stream(asking(FAIL), headers={"triton_grpc_error": "true"}), [])
+
+
+def test_a_server_without_streams_says_that_it_has_none(tmp_path):
+    server = KServe(tmp_path)
+
+    async def ask() -> None:
+        async with InferenceGRPCClient(f"127.0.0.1:{server.port}") as client:
+            await values(client.infer_stream(asking(1)), [])
+
+    try:
+        server.start(loaded=["int32"])
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            asyncio.run(ask())
+    finally:
+        server.kill()
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
