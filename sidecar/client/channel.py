@@ -30,6 +30,12 @@ PORTS = range(1, 65536)
 # gRPC's core makes no more attempts than this.
 MAX_ATTEMPTS = 5
 
+# A status text is metadata, of which gRPC takes 8 to 16 KiB; beyond that the server's code is
+# lost and the call ends with RESOURCE_EXHAUSTED. This takes 1 MiB of any text, which is longer
+# in its escaped form (measured: é six bytes).
+MAX_METADATA = 16 * 2**20
+METADATA_LIMITS = ("grpc.max_metadata_size", "grpc.absolute_max_metadata_size")
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -128,12 +134,17 @@ def channel_options(
     """The channel's arguments: our defaults, and over them whatever the caller brings.
 
     The caller's own sequence is left as it is. Message sizes are unlimited
-    unless the caller limits them, and a proxy named in the environment is not
-    asked for a loopback address.
+    unless the caller limits them, status texts up to 1 MiB keep their code, and
+    a proxy named in the environment is not asked for a loopback address.
+
+    Retries are enabled even where none are asked for: without a policy gRPC
+    then only repeats what the server never processed, as at the end of a
+    connection that the server closes gracefully (GOAWAY).
     """
     options: dict[str, Any] = {
         "grpc.max_send_message_length": -1,
         "grpc.max_receive_message_length": -1,
+        "grpc.enable_retries": 1,
     }
     if target.loopback:
         options["grpc.enable_http_proxy"] = 0
@@ -143,19 +154,14 @@ def channel_options(
         given = {str.__str__(name): value for name, value in channel_args or ()}
     except (TypeError, ValueError):
         raise InvalidInput("channel_args are not pairs of a name and a value") from None
+    if not given.keys() & set(METADATA_LIMITS):  # gRPC derives each from the other
+        options |= dict.fromkeys(METADATA_LIMITS, MAX_METADATA)
     attempts = retries or 0
     if attempts > MAX_ATTEMPTS:
         warnings.warn(f"retries={retries}: gRPC makes at most {MAX_ATTEMPTS}", stacklevel=3)
         attempts = MAX_ATTEMPTS
-    if attempts > 1:
-        options["grpc.enable_retries"] = 1
+    if attempts > 1 and given.get("grpc.enable_retries") != 0:
         options["grpc.service_config"] = _service_config(attempts)
-    else:
-        options["grpc.enable_retries"] = 0
-    if given.get("grpc.enable_retries") == 0:
-        options.pop("grpc.service_config", None)
-    elif "grpc.service_config" in given:
-        options["grpc.enable_retries"] = 1
     return list({**options, **given}.items())
 
 

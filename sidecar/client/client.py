@@ -1,6 +1,7 @@
 """The calls of the Open Inference Protocol, asynchronous, over one gRPC channel."""
 
 import logging
+from collections.abc import AsyncGenerator
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -10,12 +11,14 @@ from google.protobuf.message import Message
 
 from sidecar.client import description, wire
 from sidecar.client.channel import ChannelArgs, channel_options, credentials, parse_url, suspicion
-from sidecar.client.connection import USE_CLIENT_DEFAULT, Connection, Timeout
+from sidecar.client.connection import Connection
 from sidecar.client.description import ModelIndex, ModelMetadata, ServerMetadata
 from sidecar.client.errors import InvalidInput
-from sidecar.client.inference.request import InferRequest
+from sidecar.client.inference import streamed
+from sidecar.client.inference.request import InferRequest, to_bytes
 from sidecar.client.inference.response import InferResponse
 from sidecar.client.metadata import Headers
+from sidecar.client.timeout import USE_CLIENT_DEFAULT, Timeout
 from sidecar.oip import SERVICE, messages
 
 # Requests without a field are the same bytes each time.
@@ -42,8 +45,10 @@ class InferenceGRPCClient:
     timeout:            seconds that a call may take; None for no deadline.
     retries:            attempts a call gets when the answer is UNAVAILABLE, at
                         most 5; 0, 1 and None mean one attempt. A
-                        `grpc.service_config` in channel_args replaces this, and
-                        `("grpc.enable_retries", 0)` switches it off.
+                        `grpc.service_config` in channel_args replaces this.
+                        What the server never processed, because it was just
+                        closing the connection, gRPC repeats whatever this says;
+                        `("grpc.enable_retries", 0)` switches off both.
     grpc_service:       full name of the service; TorchServe's own differs.
 
     The client may be made outside an event loop and used in several loops, one
@@ -101,18 +106,45 @@ class InferenceGRPCClient:
         cannot be, and after the answer when one of that cannot be read; it
         names the tensor.
         """
-        about: object = ""
-        if isinstance(infer_request, InferRequest):
-            request: bytes | None = infer_request.to_bytes()
-            about = infer_request
-        else:
-            request = wire.serialized(messages.ModelInferRequest, infer_request)
-        if request is None:
-            given = type(infer_request).__name__
-            raise InvalidInput(f"given {given}; allowed: InferRequest, ModelInferRequest message")
-        return await self._connection.ask(
-            "ModelInfer", request, InferResponse.from_grpc, timeout, headers, about
-        )
+        request, read = to_bytes(infer_request), InferResponse.from_grpc
+        about = infer_request if isinstance(infer_request, InferRequest) else ""
+        return await self._connection.ask("ModelInfer", request, read, timeout, headers, about)
+
+    def infer_stream(
+        self,
+        request: InferRequest | Message,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+        headers: Headers | None = None,
+    ) -> AsyncGenerator[InferResponse, None]:
+        """Runs a model that answers one request with any number of responses, in their order.
+
+            async for response in client.infer_stream(request, timeout=30):
+                print(response.outputs[0].as_string())
+
+        The call is made with the first step of the iteration; `timeout` is the
+        deadline of the whole stream. Leaving the loop, or the cancellation of
+        the task, cancels the call; whoever keeps the iterator in a variable
+        ends it with its `aclose()`, or contextlib.aclosing. Arguments that
+        cannot be used are refused by the call itself, before the first step.
+
+        An error message in the stream, as Triton sends them, raises
+        InferenceError and ends the stream; an answer that is not OK raises
+        grpc.RpcError; a response that cannot be read InvalidInput, as in
+        infer(). Retries end with the first response.
+
+        Triton's final response without outputs, which it sends when the
+        request's parameter `triton_enable_empty_final_response` is true, is
+        left out: the end of the iteration says the same. Each response of
+        Triton's has the parameter `triton_final_response`, true or false.
+
+        Triton, OpenVINO Model Server and MLServer have this call, others answer
+        UNIMPLEMENTED. How their two forms are told apart:
+        sidecar/client/inference/streamed.py.
+        """
+        data = to_bytes(request)
+        read = partial(streamed.read, model_name=getattr(request, "model_name", ""))
+        about = request if isinstance(request, InferRequest) else ""
+        return self._connection.stream("ModelStreamInfer", data, read, timeout, headers, about)
 
     async def is_server_live(
         self, timeout: Timeout = USE_CLIENT_DEFAULT, headers: Headers | None = None

@@ -2,38 +2,24 @@
 
 import asyncio
 import logging
-import math
 import time
-from collections.abc import Callable
-from numbers import Real
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import grpc.aio
 
 from sidecar.client.channel import Target, open_channel
-from sidecar.client.errors import InvalidInput, Unreadable
+from sidecar.client.errors import InferenceError, InvalidInput, Unreadable
 from sidecar.client.metadata import Headers, to_metadata
+from sidecar.client.timeout import Timeout, UseClientDefault, check_timeout
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Thirty years.
-MAX_TIMEOUT = 1e9
 MAX_LINE = 2000
-
-
-class UseClientDefault:
-    """The type of USE_CLIENT_DEFAULT: the timeout that was given to the client."""
-
-    def __repr__(self) -> str:
-        return "USE_CLIENT_DEFAULT"
-
-
-USE_CLIENT_DEFAULT: Final = UseClientDefault()
-
-Timeout = float | None | UseClientDefault
 
 
 class _Call(Protocol):
@@ -87,30 +73,55 @@ class Connection:
         A reply that `read` finds Unreadable is INTERNAL, as gRPC's synchronous
         client has it. `about` is what the log line tells of the request.
         """
-        deadline = (
-            self._timeout if isinstance(timeout, UseClientDefault) else check_timeout(timeout)
-        )
-        metadata = to_metadata(headers)
+        deadline, metadata = self._deadline(timeout), to_metadata(headers)
         channel = self._open()
         call = self._calls.get(rpc)
         if call is None:
             call = self._calls[rpc] = channel.unary_unary(f"/{self._service}/{rpc}")
-        started = time.perf_counter()
-        outcome = "cancelled"
+        with self._reported(rpc, metadata, about):
+            return _read(rpc, read, await call(request, timeout=deadline, metadata=metadata))
+
+    def stream(
+        self,
+        rpc: str,
+        request: bytes,
+        read: Callable[[bytes], T | None],
+        timeout: Timeout,
+        headers: Headers | None,
+        about: object = "",
+    ) -> AsyncGenerator[T, None]:
+        """As `ask`, for a call with one request and any number of replies.
+
+        The call is made with the first step, and cancelled when the iteration
+        ends before it does. A reply that `read` makes None of is left out.
+        """
+        return self._replies(
+            rpc, request, read, self._deadline(timeout), to_metadata(headers), about
+        )
+
+    async def _replies(
+        self,
+        rpc: str,
+        request: bytes,
+        read: Callable[[bytes], T | None],
+        deadline: float | None,
+        metadata: tuple[tuple[str, str | bytes], ...],
+        about: object,
+    ) -> AsyncGenerator[T, None]:
+        # On the wire a stream of one request is what a single request is.
+        method: Any = self._open().unary_stream(f"/{self._service}/{rpc}")
+        call = method(request, timeout=deadline, metadata=metadata)
         try:
-            reply = await call(request, timeout=deadline, metadata=metadata)
-            answer = _read(rpc, read, reply)
-            outcome = "OK"
-        except grpc.aio.AioRpcError as error:
-            error = self._explain(error)
-            outcome = f"{error.code().name}: {error.details()}"
-            raise error from None
-        except InvalidInput as error:
-            outcome = f"answered what cannot be used: {error.reason}"
-            raise
+            with self._reported(rpc, metadata, about):
+                async for reply in call:
+                    answer = _read(rpc, read, reply)
+                    if answer is not None:
+                        yield answer
         finally:
-            self._log(rpc, outcome, started, metadata, about)
-        return answer
+            call.cancel()
+
+    def _deadline(self, timeout: Timeout) -> float | None:
+        return self._timeout if isinstance(timeout, UseClientDefault) else check_timeout(timeout)
 
     @property
     def connected(self) -> bool:
@@ -176,41 +187,40 @@ class Connection:
             debug_error_string=error.debug_error_string(),
         )
 
-    def _log(
-        self,
-        rpc: str,
-        outcome: str,
-        started: float,
-        metadata: tuple[tuple[str, str | bytes], ...],
-        about: object,
-    ) -> None:
+    @contextmanager
+    def _reported(
+        self, rpc: str, metadata: tuple[tuple[str, str | bytes], ...], about: object
+    ) -> Iterator[None]:
+        """Around a call: explains its error, and logs one line when it has ended."""
+        started = time.perf_counter()
+        outcome = "cancelled"
+        try:
+            yield
+            outcome = "OK"
+        except grpc.aio.AioRpcError as error:
+            error = self._explain(error)
+            outcome = f"{error.code().name}: {error.details()}"
+            raise error from None
+        except InvalidInput as error:
+            outcome = f"answered what cannot be used: {error.reason}"
+            raise
+        except InferenceError as error:
+            outcome = f"answered an error: {error.reason}"
+            raise
+        finally:
+            if logger.isEnabledFor(self._level):
+                took = time.perf_counter() - started
+                self._log(f"{rpc} {outcome} in {took:.4f} s", metadata, about)
+
+    def _log(self, call: str, metadata: tuple[tuple[str, str | bytes], ...], about: object) -> None:
         """One line. Of the headers it has the names only, for any value may be a secret."""
-        if not logger.isEnabledFor(self._level):
-            return
-        took = time.perf_counter() - started
         names = ", ".join(name for name, _ in metadata)
-        line = f"{self._target.address} {rpc} {outcome} in {took:.4f} s"
+        line = f"{self._target.address} {call}"
         line += f"; {about}" if about else ""
         line += f"; headers: {names}" if names else ""
         # The server's own text may have line breaks; they would forge a line of ours.
         line = "".join(c if c.isprintable() else " " for c in line)
         logger.log(self._level, "%s", line[:MAX_LINE])
-
-
-def check_timeout(timeout: object) -> float | None:
-    """The deadline in seconds, None for none; InvalidInput for what is neither."""
-    if timeout is None:
-        return None
-    try:
-        seconds = float(timeout) if isinstance(timeout, float | Real) else math.nan
-    except OverflowError:
-        seconds = math.inf
-    if math.isnan(seconds):
-        # Not shown, because it may be headers in the wrong place.
-        kind = type(timeout).__name__
-        raise InvalidInput(f"a timeout of type {kind} is neither a number of seconds nor None")
-    # Beyond that gRPC's own arithmetic would end the call at once.
-    return None if seconds > MAX_TIMEOUT else seconds
 
 
 def _read(rpc: str, read: Callable[[bytes], T], reply: bytes) -> T:

@@ -30,7 +30,7 @@ class Unreadable(InvalidInput):
 
 
 class InferenceError(RuntimeError):
-    """An array that does not fit the tensor it is meant for.
+    """What went wrong with an inference: a stream's own error message, or an UnfitArray.
 
     `status` and `debug_details` are kept for programs that make such errors
     themselves, as they may with KServe's class.
@@ -46,3 +46,11 @@ class InferenceError(RuntimeError):
 
     def __str__(self) -> str:
         return f"[{self.status}] {self.reason}" if self.status else self.reason
+
+
+class UnfitArray(InferenceError, InvalidInput):
+    """An array that does not fit the tensor it is meant for.
+
+    It is the InferenceError that programs written for KServe's types expect,
+    and InvalidInput like everything else that cannot be used.
+    """

@@ -77,7 +77,7 @@ def own(kind: type[M], message: object) -> M:
     """The same message as one of ours: it may be of any package, or in bytes."""
     if isinstance(message, kind):
         return message
-    data = message if isinstance(message, bytes) else serialized(kind, message)
+    data = bytes(message) if isinstance(message, bytes | memoryview) else serialized(kind, message)
     if data is None:
         raise InvalidInput(f"given {type(message).__name__}; allowed: {kind.DESCRIPTOR.name}")
     return parse(kind, data)
@@ -94,37 +94,52 @@ def parse(kind: type[M], data: bytes) -> M:
 def join(message: Message, field: int, raws: Iterable[Buffer]) -> bytes:
     """The message's bytes with these entries of a repeated bytes field behind."""
     parts: list[Buffer] = [message.SerializeToString()]
-    tag = _varint(field << 3 | DELIMITED)
     for raw in raws:
-        parts += (tag, _varint(len(raw)), raw)
+        parts += _field(field, raw)
     return b"".join(parts)
 
 
-def split(data: bytes, field: int) -> tuple[bytes, list[Buffer]]:
-    """The message's bytes without the entries of a repeated bytes field, and those.
+def fields(data: bytes | memoryview) -> list[tuple[int, memoryview]]:
+    """The number and the content of each field of a message, as views of `data`.
 
-    The entries are views of `data`. What this does not understand, protobuf
-    must judge: then `data` comes back whole, with no entries.
+    What this does not understand, protobuf must judge: then there are none.
     """
-    rest: list[Buffer] = []
-    raws: list[Buffer] = []
     view = memoryview(data)
-    start = 0
-    while start < len(data):
+    found: list[tuple[int, memoryview]] = []
+    at = 0
+    while at < len(data):
         try:
-            tag, at = _read_varint(data, start)
+            tag, at = _read_varint(data, at)
             length, at = _read_varint(data, at)
         except IndexError:
-            return data, []
+            return []
         end = at + length
         if tag & 0b111 != DELIMITED or end > len(data):
-            return data, []
-        if tag >> 3 == field:
-            raws.append(view[at:end])
-        else:
-            rest.append(view[start:end])
-        start = end
-    return b"".join(rest) if raws else data, raws
+            return []
+        found.append((tag >> 3, view[at:end]))
+        at = end
+    return found
+
+
+def split(data: bytes | memoryview, field: int) -> tuple[bytes, list[Buffer]]:
+    """The message's bytes without the entries of a repeated bytes field, and those.
+
+    The entries are views of `data`. What `fields` does not understand comes
+    back whole, with no entries.
+    """
+    found = fields(data)
+    raws: list[Buffer] = [content for number, content in found if number == field]
+    if not raws:
+        return bytes(data), []
+    rest: list[Buffer] = []
+    for number, content in found:
+        if number != field:
+            rest += _field(number, content)
+    return b"".join(rest), raws
+
+
+def _field(number: int, content: Buffer) -> tuple[Buffer, ...]:
+    return _varint(number << 3 | DELIMITED), _varint(len(content)), content
 
 
 def _varint(number: int) -> bytes:
@@ -136,7 +151,7 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+def _read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """The number at this place, and the place behind it; IndexError when there is none."""
     number = shift = 0
     while shift < MAX_BITS:

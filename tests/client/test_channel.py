@@ -110,6 +110,8 @@ def test_by_default_messages_are_unlimited_and_unavailable_is_retried():
     assert given == {
         "grpc.max_send_message_length": -1,
         "grpc.max_receive_message_length": -1,
+        "grpc.max_metadata_size": 2**24,
+        "grpc.absolute_max_metadata_size": 2**24,
         "grpc.enable_http_proxy": 0,
         "grpc.enable_retries": 1,
     }
@@ -130,9 +132,9 @@ def test_by_default_messages_are_unlimited_and_unavailable_is_retried():
 
 
 @pytest.mark.parametrize("retries", [None, 0, 1])
-def test_retries_can_be_off(retries):
+def test_without_retries_grpc_still_repeats_what_the_server_never_processed(retries):
     given = options(retries=retries)
-    assert ("grpc.service_config" in given, given["grpc.enable_retries"]) == (False, 0)
+    assert ("grpc.service_config" in given, given["grpc.enable_retries"]) == (False, 1)
 
 
 def test_more_retries_than_grpc_makes_are_cut_with_a_warning():
@@ -168,9 +170,16 @@ def test_retries_that_are_no_number_are_refused(retries):
         options(retries=retries)
 
 
-def test_retries_switched_off_by_argument_bring_no_service_config():
-    given = options(channel_args=(("grpc.enable_retries", 0),))
+@pytest.mark.parametrize("retries", [0, 1, None, 3])
+def test_retries_switched_off_by_argument_bring_no_service_config(retries):
+    given = options((("grpc.enable_retries", 0),), retries)
     assert ("grpc.service_config" in given, given["grpc.enable_retries"]) == (False, 0)
+
+
+@pytest.mark.parametrize("name", ["grpc.max_metadata_size", "grpc.absolute_max_metadata_size"])
+def test_a_limit_on_metadata_of_the_callers_own_is_the_only_one(name):
+    given = options([(name, 9000)])
+    assert {key: value for key, value in given.items() if "metadata" in key} == {name: 9000}
 
 
 def test_a_proxy_is_left_to_grpc_for_other_hosts():

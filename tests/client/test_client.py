@@ -68,13 +68,50 @@ async def test_unavailable_is_retried_by_default_and_not_without_retries():
     async with ToyServer() as server:
         server.live = Refusal(grpc.StatusCode.UNAVAILABLE)
         calls = []
-        for retries in (3, 2, 0):
+        for retries in (3, 2, 1, 0, None):
             before = server.asked["ServerLive"]
             async with client_for(server, retries=retries) as client:
                 with pytest.raises(grpc.RpcError):
                     await client.is_server_live()
             calls.append(server.asked["ServerLive"] - before)
-    assert calls == [3, 2, 1]
+    assert calls == [3, 2, 1, 1, 1]
+
+
+@pytest.mark.parametrize("retries", [3, 0, None])
+async def test_calls_pass_the_graceful_end_of_a_connection(retries):
+    server = ToyServer()
+    # A connection ends with a GOAWAY after so many milliseconds, and its calls get a second.
+    age = [("grpc.max_connection_age_ms", 20), ("grpc.max_connection_age_grace_ms", 1000)]
+    await server.start(options=age)
+    lost, connections = [], 0
+    async with client_for(server, retries=retries) as client:
+
+        async def ask() -> None:
+            while connections < 20:
+                try:
+                    assert await client.is_server_live()
+                except grpc.RpcError as error:
+                    lost.append(error)
+
+        async def count() -> None:
+            nonlocal connections
+            while connections < 20:
+                connections += await client.wait_changed()
+
+        await asyncio.gather(count(), *(ask() for _ in range(16)))
+    await server.stop()
+    assert lost == []
+
+
+@pytest.mark.parametrize("size", [20_000, 64 * 2**10, 2**20])
+@pytest.mark.parametrize("letter", ["x", "\u20ac"])
+async def test_a_long_status_text_keeps_its_code(size, letter):
+    text = letter * (size // len(letter.encode()))
+    async with ToyServer({"m": Refusal(grpc.StatusCode.NOT_FOUND, text)}) as server:
+        async with client_for(server) as client:
+            with pytest.raises(grpc.RpcError) as caught:
+                await client.is_model_ready("m")
+    assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.NOT_FOUND, text)
 
 
 def test_a_client_made_outside_a_loop_works_in_several_loops_one_after_the_other():

@@ -177,10 +177,19 @@ class MLServer(InferenceServer):
 
     def add(self, model: str) -> Path:
         """The folder of a new model, with MLServer's settings for it."""
+        return self._add(model, "FolderModel")
+
+    def add_stream(self, model: str) -> Path:
+        """The folder of a new model that streams, and is loaded."""
+        folder = self._add(model, "StreamModel")
+        self.load(model)
+        return folder
+
+    def _add(self, model: str, implementation: str) -> Path:
         folder = super().add(model)
         settings = {
             "name": model,
-            "implementation": "mlserver_models.FolderModel",
+            "implementation": f"mlserver_models.{implementation}",
             "parameters": {"uri": str(folder), "version": "1"},
         }
         (folder / "model-settings.json").write_text(json.dumps(settings))

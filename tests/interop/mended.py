@@ -379,6 +379,38 @@ def case_big_endian_arrays_are_sent():
     tensor.set_data_from_numpy(np.array([1], ">f4"))
 
 
+async def case_a_long_status_text_keeps_its_code():
+    asked = client(retries=0).is_model_ready("m" * 20_000)  # is named in the text
+    assert await status(asked) == "NOT_FOUND"
+
+
+def case_a_masked_array_is_refused():
+    array: Any = np.ma.array([1, 2], "f4", mask=[False, True])
+    refuses(lambda: api.InferInput("x", [2], "FP32").set_data_from_numpy(array), "masked")
+    refuses(lambda: api.InferRequest("m", [api.InferInput("x", [2], "FP32", array)]).to_grpc())
+
+
+def case_none_in_an_array_of_objects_is_refused():
+    array: Any = np.array(["a", None], object)
+    refuses(lambda: api.InferInput("x", [2], "BYTES").set_data_from_numpy(array), "None")
+
+
+def case_a_parameter_that_is_null_in_json_is_left_out():
+    document = {"id": "1", "model_name": "m", "outputs": [], "parameters": {"content_type": None}}
+    assert not api.InferResponse.from_rest(document).to_grpc().parameters
+
+
+def case_messages_as_parameters_are_equal_to_plain_ones():
+    given = {"k": messages.InferParameter(int64_param=1)}
+    assert one(parameters=given) == one(parameters={"k": 1})
+
+
+async def case_a_stream_can_be_read():
+    request = one("INT32", [7], parameters={"responses": 3})
+    found = [r.outputs[0].data async for r in client().infer_stream(request)]
+    assert found == [[7]] * 3
+
+
 CASES = [name for name in list(globals()) if name.startswith("case_")]
 
 

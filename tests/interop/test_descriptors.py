@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 
 from sidecar.oip.messages import DESCRIPTOR
-from tests.interop.environments import KSERVE, TRITONCLIENT, Environment
+from tests.interop.environments import KSERVE, MLSERVER, TRITONCLIENT, Environment
 
 # The first run installs the packages.
 pytestmark = pytest.mark.timeout(900)
@@ -18,6 +18,10 @@ KSERVE_LACKS = {
     "inference.InferParameter.double_param",
     "inference.InferParameter.uint64_param",
     "inference.GRPCInferenceService.RepositoryIndex",
+    "inference.GRPCInferenceService.ModelStreamInfer",
+    "inference.ModelStreamInferResponse",
+    "inference.ModelStreamInferResponse.error_message",
+    "inference.ModelStreamInferResponse.infer_response",
     "inference.RepositoryIndexRequest",
     "inference.RepositoryIndexRequest.repository_name",
     "inference.RepositoryIndexRequest.ready",
@@ -91,3 +95,12 @@ def test_what_others_declare_too_is_declared_as_they_do(environment, module, lac
     assert {name: fact for name, fact in ours.items() if name not in lacks} == {
         name: fact for name, fact in theirs.items() if name in ours
     }
+
+
+def test_mlserver_streams_the_response_that_others_wrap():
+    rpc = "inference.GRPCInferenceService.ModelStreamInfer"
+    ours = file_facts(FileDescriptorProto.FromString(DESCRIPTOR.serialized_pb))
+    theirs = published_facts(MLSERVER, "mlserver.grpc.dataplane_pb2")
+    asked, _, *streams = ours[rpc]
+    assert theirs[rpc] == (asked, ".inference.ModelInferResponse", *streams)
+    assert "inference.ModelStreamInferResponse" not in theirs

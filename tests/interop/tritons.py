@@ -124,6 +124,19 @@ class Triton(RestrictableServer):
         shutil.copy(SCRIPTS / "triton_model.py", folder / "1" / "model.py")
         return folder
 
+    def add_stream(self, model: str) -> Path:
+        """The folder of a new decoupled model, which is loaded."""
+        folder = super().add(model)
+        tensor = '[{ name: "x", data_type: TYPE_INT32, dims: [-1] }]'
+        (folder / "config.pbtxt").write_text(
+            f'backend: "python"\ninput {tensor}\noutput {tensor}\n'
+            "model_transaction_policy { decoupled: true }\n"
+        )
+        (folder / "1").mkdir()
+        shutil.copy(SCRIPTS / "triton_stream_model.py", folder / "1" / "model.py")
+        self.load(model)
+        return folder
+
     def start(self, *, loaded: Iterable[str] = (), loading: Iterable[str] = ()) -> None:
         """As every server; the models that load are asked for when its ports are open."""
         for model in loading:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.internal import api_implementation
 
 from sidecar.oip import SERVICE, messages
@@ -21,7 +22,19 @@ def test_the_service_has_the_protocols_name_and_calls():
     names = (
         "ServerLive ServerReady ModelReady ServerMetadata ModelMetadata RepositoryIndex ModelInfer"
     )
-    assert methods == {name: (f"{name}Request", f"{name}Response") for name in names.split()}
+    stream = {"ModelStreamInfer": ("ModelInferRequest", "ModelStreamInferResponse")}
+    assert methods == stream | {
+        name: (f"{name}Request", f"{name}Response") for name in names.split()
+    }
+
+
+def test_only_the_stream_streams_and_it_does_so_both_ways():
+    streams = [
+        (method.name, method.client_streaming, method.server_streaming)
+        for method in FileDescriptorProto.FromString(DESCRIPTOR.serialized_pb).service[0].method
+        if method.client_streaming or method.server_streaming
+    ]
+    assert streams == [("ModelStreamInfer", True, True)]
 
 
 def test_protobuf_is_the_one_that_is_meant_to_be_tested():

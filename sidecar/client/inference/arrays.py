@@ -53,10 +53,17 @@ def is_array(value: object) -> "TypeGuard[Array]":
     return numpy is not None and isinstance(value, numpy.ndarray)
 
 
+def is_masked(value: object) -> bool:
+    """Whether this is a masked array, or the one masked element of numpy's."""
+    return isinstance(value, _masked_array())
+
+
 def check(array: object, datatype: str, shape: Sequence[int]) -> None:
     """InvalidInput when it is no array of this datatype and shape."""
     if not is_array(array):
         raise InvalidInput(f"{type(array).__name__} is not a numpy array")
+    if is_masked(array):
+        raise InvalidInput("a masked array cannot be sent; array.filled(value) can")
     if datatype_of(array, datatype) != datatype:
         raise InvalidInput(f"an array of {array.dtype} is not {datatype}")
     datatypes.count(shape)
@@ -64,6 +71,14 @@ def check(array: object, datatype: str, shape: Sequence[int]) -> None:
         raise InvalidInput(
             f"an array of shape {list(array.shape)} where {shown(shape)} is expected"
         )
+
+
+def check_elements(values: Sequence[object]) -> None:
+    """InvalidInput when a masked array, or a masked element, is among the elements of a list."""
+    masked = _masked_array()
+    if masked and any(issubclass(kind, masked) for kind in set(map(type, values))):
+        number = next(n for n, value in enumerate(values) if isinstance(value, masked))
+        raise InvalidInput(f"element {number} is masked, and cannot be sent")
 
 
 def from_raw(datatype: Datatype, raw: Buffer) -> "Array":
@@ -109,13 +124,10 @@ def _little_endian(array: "Array") -> "Array":
 
 
 def to_elements(array: "Array") -> list[bytes]:
-    """The elements of an array of bytes, text or anything that has a text, row by row."""
+    """The elements of an array of bytes, text, moments or objects that are such, row by row."""
     if array.dtype.kind == "M":
         array = array.astype("U")
-    values = _numpy().asarray(array).reshape(-1).tolist()
-    return datatypes.to_bytes(
-        [value if isinstance(value, bytes | str) else str(value) for value in values]
-    )
+    return datatypes.to_bytes(_numpy().asarray(array).reshape(-1).tolist())
 
 
 def datatype_of(array: "Array", wanted: str) -> str | None:
@@ -136,6 +148,11 @@ def _dtype(name: str) -> Any:
         return importlib.import_module("ml_dtypes").bfloat16
     except ImportError:
         return "<u2"
+
+
+def _masked_array() -> Any:
+    """The class of masked arrays, for isinstance(); whoever has one has imported it."""
+    return getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())
 
 
 def _numpy() -> Any:

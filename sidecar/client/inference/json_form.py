@@ -83,12 +83,12 @@ def objects(document: Mapping[str, Any], member: str) -> list[Mapping[str, Any]]
     return found
 
 
-def read_parameters(document: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The member `parameters`, whatever JSON it holds."""
+def read_parameters(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The member `parameters`, whatever JSON it holds, without those that are null."""
     found = document.get("parameters")
     if found is not None and not isinstance(found, dict):
         raise InvalidInput(f"parameters are {type(found).__name__}, an object is expected")
-    return found or None
+    return parameters.read(found or {})
 
 
 def read(kind: type[T], document: Mapping[str, Any], member: str) -> list[T]:
@@ -108,7 +108,7 @@ def _read(kind: type[T], item: Mapping[str, Any]) -> T:
 @naming
 def _fill(tensor: Tensor, item: Mapping[str, Any]) -> None:
     tensor.parameters = read_parameters(item)
-    if BINARY_SIZE in (tensor.parameters or {}):
+    if BINARY_SIZE in tensor.parameters:
         raise InvalidInput("the binary extension of the JSON form is not spoken here")
     if not isinstance(item.get("data"), list):
         raise InvalidInput("it has no list called data")

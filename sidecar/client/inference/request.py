@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from sidecar.client import wire
 from sidecar.client.errors import InvalidInput
 from sidecar.client.inference import grpc_form, json_form, parameters
-from sidecar.client.inference.parameters import Parameters
+from sidecar.client.inference.parameters import Parameters, WithParameters
 from sidecar.client.inference.tensors import InferInput, checked
 from sidecar.client.wire import Buffer
 from sidecar.oip import messages
@@ -17,7 +17,7 @@ from sidecar.oip import messages
 RAW = messages.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 
 
-class RequestedOutput:
+class RequestedOutput(WithParameters):
     """An output that a request asks for by its name; without any the server sends them all."""
 
     def __init__(self, name: str, parameters: Parameters | None = None) -> None:
@@ -33,7 +33,7 @@ class RequestedOutput:
         return (
             isinstance(other, RequestedOutput)
             and self.name == other.name
-            and (self.parameters or {}) == (other.parameters or {})
+            and self._compared() == other._compared()
         )
 
     __hash__ = None  # type: ignore[assignment] # it can change
@@ -42,7 +42,7 @@ class RequestedOutput:
         return f"RequestedOutput(name={self.name!r}, parameters={self.parameters!r})"
 
 
-class InferRequest:
+class InferRequest(WithParameters):
     """What is asked of a model, with KServe's names for everything.
 
     model_name:       the model's name.
@@ -193,7 +193,7 @@ class InferRequest:
 
     def _identity(self) -> tuple[Any, ...]:
         text = (self.id or "", self.model_name, self.model_version or "")
-        return *text, self.parameters or {}, list(self.inputs), list(self.request_outputs or ())
+        return *text, self._compared(), list(self.inputs), list(self.request_outputs or ())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, InferRequest) and self._identity() == other._identity()
@@ -203,3 +203,14 @@ class InferRequest:
     def __repr__(self) -> str:
         about = f"model_name={self.model_name!r}, id={self.id!r}"
         return f"InferRequest({about}, inputs={self.inputs!r})"
+
+
+def to_bytes(request: InferRequest | Message) -> bytes:
+    """A request as it goes over the wire; a ModelInferRequest message of any package is one too."""
+    if isinstance(request, InferRequest):
+        return request.to_bytes()
+    data = wire.serialized(messages.ModelInferRequest, request)
+    if data is None:
+        given = type(request).__name__
+        raise InvalidInput(f"given {given}; allowed: InferRequest, ModelInferRequest message")
+    return data

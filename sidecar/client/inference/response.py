@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from sidecar.client import wire
 from sidecar.client.errors import InvalidInput
 from sidecar.client.inference import grpc_form, json_form, parameters
-from sidecar.client.inference.parameters import Parameters
+from sidecar.client.inference.parameters import Parameters, WithParameters
 from sidecar.client.inference.request import RequestedOutput
 from sidecar.client.inference.tensors import InferOutput, checked
 from sidecar.client.wire import Buffer
@@ -20,7 +20,7 @@ RAW = messages.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
 WORTH_SPLITTING = 16 * 1024
 
 
-class InferResponse:
+class InferResponse(WithParameters):
     """What a model answered, with KServe's names for everything.
 
     response_id:         the id of the request.
@@ -77,13 +77,13 @@ class InferResponse:
         return message
 
     @classmethod
-    def from_grpc(cls, response: Message | bytes) -> Self:
+    def from_grpc(cls, response: Message | bytes | memoryview) -> Self:
         """The response of a ModelInferResponse, of any package's or in bytes; or InvalidInput.
 
         Large raw outputs are not copied out of bytes: they keep those alive.
         """
         raws: Sequence[Buffer] = ()
-        if isinstance(response, bytes) and len(response) >= WORTH_SPLITTING:
+        if isinstance(response, bytes | memoryview) and len(response) >= WORTH_SPLITTING:
             response, raws = wire.split(response, RAW)
         message = wire.own(messages.ModelInferResponse, response)
         raws = raws or message.raw_output_contents
@@ -149,7 +149,7 @@ class InferResponse:
 
     def _identity(self) -> tuple[Any, ...]:
         text = (self.id or "", self.model_name, self.model_version or "")
-        return *text, self.parameters or {}, list(self.outputs)
+        return *text, self._compared(), list(self.outputs)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, InferResponse) and self._identity() == other._identity()

@@ -5,10 +5,10 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sidecar.client import wire
-from sidecar.client.errors import InferenceError, InvalidInput, shown
+from sidecar.client.errors import InvalidInput, UnfitArray, shown
 from sidecar.client.inference import arrays, datatypes
 from sidecar.client.inference.datatypes import Datatype
-from sidecar.client.inference.parameters import Parameters
+from sidecar.client.inference.parameters import Parameters, WithParameters
 from sidecar.client.wire import Buffer
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def naming(
     return named
 
 
-class Tensor:
+class Tensor(WithParameters):
     """A tensor, with KServe's names for everything.
 
     name:        the model's name for it.
@@ -42,7 +42,7 @@ class Tensor:
     datatype:    BOOL, INT8 to INT64, UINT8 to UINT64, FP16, BF16, FP32, FP64 or
                  BYTES; upper case is not needed.
     data:        the elements, row by row: a list (of lists, too), or an array.
-                 An array is sent as raw bytes, and is not copied before.
+                 An array, but no masked one, is sent as raw bytes, uncopied.
     parameters:  bool, int, float or str by name.
 
     Nothing is checked before it is needed: the methods raise InvalidInput that
@@ -111,11 +111,10 @@ class Tensor:
             raise InvalidInput(f"shape {shown(self.shape)} is none for numpy: {error}") from None
 
     def set_data_from_numpy(self, input_tensor: "Array", binary_data: bool = True) -> None:
-        """Takes the elements of an array of this tensor's datatype and shape.
+        """Takes, and copies, the elements of an array of this tensor's datatype and shape.
 
-        They are copied. `binary_data` says whether they are sent as raw bytes
-        or as a list of values, BYTES then as text. Raises InferenceError when
-        the array does not fit.
+        `binary_data` says whether they are sent as raw bytes or as a list of values, BYTES then as
+        text. UnfitArray, both an InferenceError and InvalidInput, when the array does not fit.
         """
         try:
             arrays.check(input_tensor, self._datatype, self.shape)
@@ -129,7 +128,7 @@ class Tensor:
                 raw = arrays.copy_raw(input_tensor)
                 self.data = datatypes.decode(datatypes.find(self._datatype), raw)
         except InvalidInput as error:
-            raise InferenceError(f"tensor {shown(self._name)}: {error.reason}") from None
+            raise UnfitArray(f"tensor {shown(self._name)}: {error.reason}") from None
 
     @naming
     def as_string(self) -> list[str]:
@@ -196,6 +195,7 @@ class Tensor:
             values = arrays.to_elements(self._data) if as_bytes else self._data.ravel().tolist()
         elif isinstance(self._data, list | tuple):
             values = datatypes.flatten(self._data)
+            arrays.check_elements(values)
         elif self._data is None:
             raise InvalidInput("it has no data")
         else:
@@ -213,7 +213,7 @@ class Tensor:
             shape, content = self.shape, self._data
             if arrays.is_array(content):
                 content = content.dtype, content.tolist()
-        return self._name, self._datatype, shape, self.parameters or {}, content
+        return self._name, self._datatype, shape, self._compared(), content
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, type(self)) and self._identity() == other._identity()

@@ -1,11 +1,22 @@
 """Parameters are plain Python values, and each has its member of InferParameter."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
-from sidecar.client import InvalidInput
+from sidecar.client import (
+    InferInput,
+    InferOutput,
+    InferRequest,
+    InferResponse,
+    InvalidInput,
+    RequestedOutput,
+)
 from sidecar.client.inference import parameters
 from sidecar.oip import messages
+from tests.client.inference.foreign import foreign
 
 
 def sent(given):
@@ -58,12 +69,70 @@ def test_a_parameter_without_a_value_is_left_out():
     assert parameters.read(field) == {"p": 1}
     field = messages.ModelInferRequest().parameters
     field["q"].SetInParent()
-    assert parameters.read(field) is None
+    assert parameters.read(field) == {}
 
 
-def test_none_and_nothing_are_none():
-    assert parameters.read(sent(None)) is None
-    assert parameters.read(sent({})) is None
+@pytest.mark.parametrize("nothing", [None, {}])
+def test_no_parameters_are_read_as_an_empty_mapping(nothing):
+    assert parameters.read(sent(nothing)) == {}
+
+
+def message(package, **member):
+    return package("InferParameter")(**member)
+
+
+def ours(name):
+    return getattr(messages, name)
+
+
+EVERYWHERE = [
+    RequestedOutput("o"),
+    InferInput("x", [0], "FP32", []),
+    InferOutput("x", [0], "FP32", []),
+    InferRequest("m", []),
+    InferResponse("", "m", []),
+]
+
+
+@pytest.mark.parametrize("package", [ours, foreign])
+@pytest.mark.parametrize("owner", EVERYWHERE, ids=lambda owner: type(owner).__name__)
+def test_messages_as_values_become_plain_values_wherever_they_are_given(owner, package):
+    given = {
+        "a": message(package, bool_param=True),
+        "b": message(package, double_param=0.5),
+        "c": message(package, uint64_param=2**64 - 1),
+        "empty": message(package),
+        "plain": "x",
+    }
+    plain = {"a": True, "b": 0.5, "c": 2**64 - 1, "plain": "x"}
+    copied = copy.copy(owner)
+    copied.parameters = given
+    assert copied.parameters == plain
+    assert "empty" in given  # the caller's own is left alone
+    other = copy.copy(owner)
+    other.parameters = plain
+    assert other.parameters is plain
+    assert copied == other
+    other.parameters["b"] = given["b"]
+    assert copied == other
+    assert pickle.loads(pickle.dumps(copied)) == copied == copy.deepcopy(copied)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: RequestedOutput("o", p),
+        lambda p: InferInput("x", [0], "FP32", [], p),
+        lambda p: InferOutput("x", [0], "FP32", [], p),
+        lambda p: InferRequest("m", [], parameters=p),
+        lambda p: InferResponse("", "m", [], parameters=p),
+    ],
+)
+def test_the_parameters_of_a_message_may_be_given_to_a_constructor(make):
+    field = messages.ModelInferRequest(parameters={"k": messages.InferParameter(int64_param=1)})
+    assert make(field.parameters).parameters == {"k": 1}
+    assert copy.deepcopy(make(messages.ModelInferRequest().parameters)).parameters == {}
+    assert make(None).parameters is None
 
 
 @pytest.mark.parametrize(
@@ -79,6 +148,8 @@ def test_none_and_nothing_are_none():
         ({5: 1}, "parameter 5: the name is not a str"),
         ({"p": messages.InferParameter()}, "parameter 'p': given NoneType"),
         ({"p": np.zeros(2)}, "parameter 'p': given ndarray"),
+        ({"p": np.ma.masked}, "parameter 'p': given MaskedConstant"),
+        ({"p": np.ma.array(5, mask=True)}, "parameter 'p': given MaskedArray"),
     ],
 )
 def test_what_has_no_member_is_refused_by_name(given, reason):

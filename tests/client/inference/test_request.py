@@ -369,6 +369,35 @@ def test_what_has_no_json_form_is_refused(tensor, reason):
 ONE = {"name": "x", "shape": [1], "datatype": "INT8", "data": [1]}
 
 
+def test_parameters_that_are_null_are_left_out_at_every_level():
+    null = {"content_type": None, "k": 1}
+    body = {
+        "inputs": [{**ONE, "parameters": null}],
+        "outputs": [{"name": "o", "parameters": null}],
+        "parameters": null,
+    }
+    for form in (body, json.dumps(body)):
+        request = InferRequest.from_rest(untyped(form), "m")
+        owners = [request, *request.inputs, *untyped(request).request_outputs]
+        assert [owner.parameters for owner in owners] == [{"k": 1}] * 3
+        assert InferRequest.from_grpc(request.to_bytes()) == request
+        document, _ = request.to_rest()
+        request.id = document["id"]
+        assert InferRequest.from_rest(document) == request
+    assert null == {"content_type": None, "k": 1}
+
+
+@pytest.mark.parametrize("parameters", [None, {}, {"content_type": None}])
+def test_what_came_without_parameters_has_an_empty_mapping(parameters):
+    absent = {} if parameters == {} else {"parameters": parameters}
+    body = {"inputs": [ONE | absent], "outputs": [{"name": "o"} | absent]} | absent
+    read = InferRequest.from_rest(body)
+    for request in (read, InferRequest.from_grpc(read.to_bytes())):
+        owners = [request, *request.inputs, *untyped(request).request_outputs]
+        assert [owner.parameters for owner in owners] == [{}] * 3
+        assert untyped(owners[0]).parameters is not owners[1].parameters
+
+
 def test_json_may_be_parsed_already_and_nested_and_name_the_model_or_not():
     nested = {"inputs": [{**ONE, "shape": [1, 1], "data": [[1]]}], "model_name": "inside"}
     request = InferRequest.from_rest(nested)

@@ -138,6 +138,29 @@ def test_the_json_form_is_this():
     )
 
 
+ONE = {"name": "x", "shape": [1], "datatype": "INT8", "data": [1]}
+
+
+def test_parameters_that_are_null_are_left_out_at_every_level():
+    null = {"content_type": None, "k": 1}
+    body = {"model_name": "m", "outputs": [{**ONE, "parameters": null}], "parameters": null}
+    for form in (body, json.dumps(body)):
+        response = InferResponse.from_rest(untyped(form))
+        assert [owner.parameters for owner in (response, *response.outputs)] == [{"k": 1}] * 2
+        assert InferResponse.from_grpc(response.to_grpc()) == response
+        assert InferResponse.from_rest(response.to_rest()[0]) == response
+
+
+@pytest.mark.parametrize("parameters", [None, {}, {"content_type": None}])
+def test_what_came_without_parameters_has_an_empty_mapping(parameters):
+    absent = {} if parameters == {} else {"parameters": parameters}
+    read = InferResponse.from_rest({"outputs": [ONE | absent]} | absent)
+    for response in (read, InferResponse.from_grpc(read.to_grpc())):
+        assert [owner.parameters for owner in (response, *response.outputs)] == [{}] * 2
+        assert response.parameters is not response.outputs[0].parameters
+    assert read == InferResponse(None, "", [InferOutput("x", [1], "INT8", [1])])
+
+
 def test_requested_outputs_choose_and_order_those_of_the_json_form():
     response = full()
     response.requested_outputs = [RequestedOutput("b"), RequestedOutput("a")]

@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from sidecar.client import InferenceError, InferInput, InferOutput, InvalidInput
+from sidecar.client import InferenceError, InferInput, InferOutput, InferRequest, InvalidInput
 from tests.support import untyped
 
 ARRAYS = [
@@ -91,7 +91,8 @@ def test_empty_and_scalar_arrays_are_arrays_too():
     [
         (np.array(["\u00e9", "b"]), [b"\xc3\xa9", b"b"]),
         (np.array([b"a", b"bc"]), [b"a", b"bc"]),
-        (np.array(["a", 5], object), [b"a", b"5"]),
+        (np.array(["a", b"b"], object), [b"a", b"b"]),
+        (np.array([np.str_("a"), np.bytes_(b"b")], object), [b"a", b"b"]),
         (np.array(["2026-11-25", "NaT"], "M8[D]"), [b"2026-11-25", b"NaT"]),
     ],
 )
@@ -100,6 +101,70 @@ def test_bytes_text_objects_and_moments_are_bytes_or_in_a_list_text(array, eleme
     assert InferInput("x", [2], "BYTES", array).as_numpy().tolist() == elements
     text = [element.decode() for element in elements]
     assert of("BYTES", array, binary_data=False).data == text
+
+
+@pytest.mark.parametrize(
+    "element", [None, float("nan"), 3, True, np.datetime64("NaT"), ["a"], np.zeros(1), np.ma.masked]
+)
+@pytest.mark.parametrize("binary", [True, False])
+def test_objects_that_are_neither_bytes_nor_text_are_refused_as_in_a_list(element, binary):
+    array = np.array(["a", None], object)
+    array[1] = element
+    reason = "^tensor 'x': .*(BYTES takes bytes or text|is masked)"
+    for data in (array, ["a", element]):
+        tensor = InferInput("x", [2], "BYTES", data)
+        for use in (tensor.to_raw, InferRequest("m", [tensor]).to_rest):
+            with pytest.raises(InvalidInput, match=reason):
+                use()
+    with pytest.raises(InferenceError, match=reason) as caught:
+        InferInput("x", [2], "BYTES").set_data_from_numpy(array, binary_data=binary)
+    assert isinstance(caught.value, InvalidInput)
+
+
+MASKED = [
+    ("FP32", np.ma.array([1, 2], "f4", mask=[False, True])),
+    ("FP32", np.ma.array([1, 2], "f4")),  # the next one may have a mask
+    ("FP16", np.ma.array([1, 2], "f2", mask=True)),
+    ("INT64", np.ma.array([1, 2], "i8", mask=[True, False])),
+    ("BOOL", np.ma.array([True, False], mask=[True, False])),
+    ("BYTES", np.ma.array([b"a", b"b"], mask=[True, False])),
+    ("BYTES", np.ma.array(["a", "b"], object, mask=[True, False])),
+    ("BF16", np.ma.array(np.ones(2, ml_dtypes.bfloat16), mask=[True, False])),
+]
+
+
+@pytest.mark.parametrize(("datatype", "array"), MASKED)
+def test_a_masked_array_is_refused_however_it_is_given(datatype, array):
+    reason = "^tensor 'x': a masked array cannot be sent; array.filled\\(value\\) can"
+    tensor = InferInput("x", [2], datatype, array)
+    for use in (tensor.to_raw, tensor.to_list, tensor.as_numpy):
+        with pytest.raises(InvalidInput, match=reason):
+            use()
+    for binary in (True, False):
+        with pytest.raises(InvalidInput, match=reason):
+            InferInput("x", [2], datatype).set_data_from_numpy(array, binary_data=binary)
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64", "BF16", "INT8", "UINT64", "BOOL"])
+@pytest.mark.parametrize(
+    "element", [np.ma.masked, np.ma.array(1, mask=True), np.ma.array([1.5], mask=[True])]
+)
+def test_a_masked_element_of_a_list_is_refused_by_its_number(datatype, element):
+    for data in ([1, element], [[1], [element]]):
+        tensor = InferInput("x", [2], datatype, data)
+        for use in (tensor.to_raw, tensor.as_numpy, InferRequest("m", [tensor]).to_grpc):
+            with pytest.raises(InvalidInput, match=r"^tensor 'x': element 1 is masked, and"):
+                use()
+
+
+def test_a_masked_array_that_is_filled_is_none_any_more():
+    assert of("FP32", MASKED[0][1].filled(0)).data == [1, 0]
+
+
+def test_masked_arrays_can_be_compared():
+    masked, again, plain = (InferInput("x", [2], "FP32", MASKED[n][1]) for n in (0, 0, 1))
+    assert masked == again
+    assert masked != plain
 
 
 def test_bf16_is_uint16_where_ml_dtypes_is_missing(monkeypatch):

@@ -1,9 +1,11 @@
 """A model for MLServer, which imports it by the name in each model-settings.json."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from mlserver import MLModel, ModelSettings  # type: ignore[import-not-found]
+from mlserver.codecs import NumpyCodec  # type: ignore[import-not-found]
 from mlserver.types import (  # type: ignore[import-not-found]
     InferenceRequest,
     InferenceResponse,
@@ -44,3 +46,26 @@ class FolderModel(MLModel):  # type: ignore[misc]
     def ready(self, loaded: bool) -> None:
         # MLServer sets this to what load() has returned.
         self._loaded = loaded
+
+
+FAIL, HANG = -1, -2
+
+
+class StreamModel(FolderModel):
+    """A response for each element of its one input. Fails at FAIL, and waits for ever at HANG."""
+
+    async def predict_stream(
+        self, payloads: AsyncIterator[InferenceRequest]
+    ) -> AsyncIterator[InferenceResponse]:
+        """The responses of each request."""
+        async for payload in payloads:
+            for value in NumpyCodec.decode_input(payload.inputs[0]).tolist():
+                if value == FAIL:
+                    raise RuntimeError("told to fail")
+                if value == HANG:
+                    try:
+                        await asyncio.Event().wait()
+                    finally:
+                        (self._folder / "cancelled").touch()
+                output = ResponseOutput(name="x", shape=[1], datatype="INT32", data=[value])
+                yield InferenceResponse(model_name=self.name, id=payload.id, outputs=[output])
