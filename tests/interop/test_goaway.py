@@ -1,7 +1,6 @@
 """Connections that a real server or proxy ends gracefully (GOAWAY) cost the client no call."""
 
 import asyncio
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,36 +10,14 @@ import grpc
 import pytest
 
 from sidecar.client import InferenceGRPCClient
-from tests.interop.inference_servers import listens
+from tests.interop.proxies import nginx
 from tests.interop.tritons import Triton
-from tests.support import free_port, require_program, wait_until
 
 # The first run installs the server.
 pytestmark = pytest.mark.timeout(900)
 
 CALLS, AT_ONCE = 8000, 16
 REQUESTS_A_CONNECTION = 100
-
-NGINX = """\
-daemon off;
-worker_processes 1;
-pid {folder}/pid;
-events {{ worker_connections 256; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  upstream triton {{ server 127.0.0.1:{upstream}; keepalive 16; }}
-  server {{
-    listen 127.0.0.1:{port} http2;
-    keepalive_requests {requests};
-    location / {{ grpc_pass grpc://triton; }}
-  }}
-}}
-"""
 
 
 @contextmanager
@@ -53,24 +30,6 @@ def running_triton(folder: Path, *flags: str) -> Iterator[int]:
         yield server.port
     finally:
         server.kill()
-
-
-@contextmanager
-def running_nginx(folder: Path, upstream: int) -> Iterator[int]:
-    """The port of an nginx that ends a connection after so many requests."""
-    port, log = free_port(), folder / "error.log"
-    config = folder / "nginx.conf"
-    config.write_text(
-        NGINX.format(folder=folder, upstream=upstream, port=port, requests=REQUESTS_A_CONNECTION)
-    )
-    command = [require_program("nginx"), "-c", str(config), "-e", str(log)]
-    with subprocess.Popen(command) as process:
-        try:
-            wait_until(lambda: listens(port) or process.poll() is not None)
-            assert process.poll() is None, log.read_text()
-            yield port
-        finally:
-            process.terminate()
 
 
 async def outcomes(port: int, retries: int | None) -> tuple[Counter[str], int]:
@@ -110,7 +69,7 @@ def test_no_call_is_lost_when_triton_ends_old_connections(tmp_path, retries):
 @pytest.mark.parametrize("retries", [0, None, 3])
 def test_no_call_is_lost_when_nginx_ends_used_up_connections(tmp_path, retries):
     with running_triton(tmp_path / "triton") as upstream:
-        with running_nginx(tmp_path, upstream) as port:
+        with nginx(tmp_path, upstream, REQUESTS_A_CONNECTION) as port:
             found, connections = asyncio.run(outcomes(port, retries))
     assert found == {"True": CALLS}
     assert connections > CALLS / REQUESTS_A_CONNECTION / 2
