@@ -243,3 +243,19 @@ def test_a_second_signal_ends_it_at_once(tmp_path, note):
         note(drain.what, w.take(drain))
         w.sidecar.signal(signal.SIGTERM)
         assert w.sidecar.wait(2) == 0
+
+
+def test_a_name_with_two_addresses_hides_no_server_that_refuses(tmp_path, note):
+    """gRPC tries `::1` too, and its error names the last address alone."""
+    authority, other = trustme.CA(), trustme.CA()
+    other.cert_pem.write_to_path(tmp_path / "ca.pem")
+    leaf = authority.issue_cert("localhost")
+    leaf.private_key_pem.write_to_path(tmp_path / "key.pem")
+    leaf.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    made = {"cert": str(tmp_path / "cert.pem"), "key": str(tmp_path / "key.pem")}
+    flags = f"--tls-ca-file={tmp_path / 'ca.pem'}"
+    with world(tmp_path, flags, host="grpcs://localhost", made=made) as w:
+        step = Step("an authority that is not trusted", lambda _: None, readyz=503, hold=6)
+        note(step.what, w.take(step))
+        assert "[-]server-live failed: tls\n" in w.sidecar.get("/readyz").text
+        assert w.sidecar.failed_polls(but_for="tls") == 0
