@@ -27,7 +27,7 @@ from benchmarks.processes import (
 from tests.support import Sidecar, free_port, running_sidecar
 
 # What check imports from others, and the daemon.
-OF_CHECK = "import grpc.aio, google.protobuf.message_factory, pydantic_settings, yaml, sys"
+OF_CHECK = "import grpc.aio, google.protobuf.message_factory, pydantic, yaml, sys"
 OF_DAEMON = f"{OF_CHECK}, aiohttp.web, prometheus_client"
 
 MODELS = tuple(f"model-{number}" for number in range(10))

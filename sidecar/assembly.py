@@ -77,6 +77,7 @@ def _client(settings: Settings) -> InferenceGRPCClient:
             timeout=settings.timeout_seconds,
             recovery_period=settings.recovery_period,
             server_name=settings.tls_server_name,
+            authority=settings.authority,
             user_agent=f"inference-health-sidecar/{__version__}",
         ),
         grpc_service=settings.grpc_service,

@@ -56,7 +56,12 @@ MAX_REPLY_BYTES = 64 * 1024
 
 
 def channel_args(
-    *, timeout: float, recovery_period: float, server_name: str | None, user_agent: str
+    *,
+    timeout: float,
+    recovery_period: float,
+    server_name: str | None,
+    authority: str | None = None,
+    user_agent: str,
 ) -> list[tuple[str, str | int]]:
     """What makes a gRPC channel fit for asking after health. Durations in seconds.
 
@@ -82,7 +87,9 @@ def channel_args(
     ]
     if server_name is not None:
         args.append(("grpc.ssl_target_name_override", server_name))
-        args.append(("grpc.default_authority", server_name))
+    # With TLS this is also the name to expect, unless it is overridden.
+    if authority is not None or server_name is not None:
+        args.append(("grpc.default_authority", authority or str(server_name)))
     return args
 
 
