@@ -108,8 +108,8 @@ def _read(found: Arguments, rest: list[str]) -> None:
             found.wrong.append(f"{flag}: {wrong}")
         elif not has_value:
             found.wrong.append(f"{flag}: a value is missing")
-        elif found.flags.setdefault(flag, value) != value:
-            found.wrong.append(f"{flag}: given more than once")
+        else:
+            found.flags[flag] = value
 
 
 def _wrong_values(found: Arguments) -> Iterator[str]:
