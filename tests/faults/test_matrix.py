@@ -309,8 +309,13 @@ ROWS = [
     model("one model is gone, as MLServer says it", MLSERVERS, NEXT_ROUND),
     model("one model raises", "INTERNAL", DOUBTED),
     Row(
-        "ServerReady says no",
+        "ServerReady says no, and is required",
         (turns("no", told(ready=False), readyz=NEXT_ROUND), recovers("yes", told())),
+        flags=("--require-server-ready=true",),
+    ),
+    Row(
+        "ServerReady says no, and the models are ready",
+        (unmoved("no", told(ready=False), 4), unmoved("yes", told(), 2)),
     ),
     Row(
         "ServerLive says no",

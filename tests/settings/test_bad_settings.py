@@ -156,6 +156,11 @@ def test_a_key_of_a_json_object_that_is_given_twice_is_named():
     assert "a JSON object has a key more than once: name; allowed: " in line
 
 
+def test_a_json_list_that_is_nested_too_deeply_is_named():
+    (line,) = errors({"models": "[" * 100_000})
+    assert "not a JSON list: it is nested too deeply; allowed: " in line
+
+
 def test_a_header_that_is_given_twice_is_refused():
     (line,) = errors({"headers": "x-a=1, x-a=2"})
     assert f"{HIDDEN} by --headers: a header is given more than once; allowed: " in line
