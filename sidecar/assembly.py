@@ -31,11 +31,13 @@ def make_prober(settings: Settings, clock: Callable[[], float]) -> prober.Prober
     """A prober with a connection of its own."""
     target = parse_url(settings.server_url, tls=settings.tls)
     args = _channel_args(settings)
+    # Whoever gave a name to expect has said how the server is to be addressed.
+    named = settings.authority or settings.tls_server_name
+    by_name = args if named else [*args, *addresses.named(target.address)]
 
     async def by_address() -> list[InferenceGRPCClient]:
         urls = await addresses.urls(target.address, addresses.lookup)
-        named = [*addresses.named(target.address), *args]
-        return [_client(settings, url, named, tls=target.tls) for url in urls]
+        return [_client(settings, url, by_name, tls=target.tls) for url in urls]
 
     return prober.Prober(
         _client(settings, settings.server_url, args, tls=settings.tls),
@@ -82,6 +84,7 @@ def _channel_args(settings: Settings) -> prober.ChannelArgs:
         timeout=settings.timeout_seconds,
         recovery_period=settings.recovery_period,
         server_name=settings.tls_server_name,
+        authority=settings.authority,
         user_agent=f"inference-health-sidecar/{__version__}",
     )
 

@@ -20,9 +20,9 @@ from prometheus_client.registry import CollectorRegistry
 
 from sidecar import __version__, assembly, demo, metrics, status, web
 from sidecar.force import Force, summary
-from sidecar.listener import Listener
+from sidecar.listener import Listener, address
 from sidecar.reload import Reloader, look
-from sidecar.settings import BadSettings, Settings, unknown_variables
+from sidecar.settings import BadSettings, Settings, variable_warnings
 
 logger = logging.getLogger(__name__)
 
@@ -167,8 +167,8 @@ def _versions() -> dict[str, str]:
 
 
 def _announce(settings: Settings, bound: socket.socket) -> None:
-    for name in unknown_variables(os.environ):
-        logger.warning("%s is set, but there is no such setting", name)
-    address, port = bound.getsockname()[:2]
-    fields = {"address": address, "port": port, **summary(settings)}
+    for warning in variable_warnings(os.environ):
+        logger.warning("%s", warning)
+    port = bound.getsockname()[1]
+    fields = {"address": address(bound), "port": port, **summary(settings)}
     logger.info("sidecar %s is listening", __version__, extra={"fields": fields})

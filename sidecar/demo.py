@@ -7,7 +7,7 @@ import asyncio
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
@@ -172,6 +172,17 @@ class ToyServer:
 
 STEADY, LOADING, FLAKY = "steady", "slow-to-load", "flaky"
 MODELS = (STEADY, LOADING, FLAKY)
+
+# The settings that the toy server decides; its port is known once it listens.
+OWN: Mapping[str, Any] = {
+    "server_url": "127.0.0.1",
+    "grpc_service": SERVICE,
+    "models": MODELS,
+    "tls_ca_file": None,
+    "tls_cert_file": None,
+    "tls_key_file": None,
+    "tls_server_name": None,
+}
 LOAD_SECONDS = 8
 UP_SECONDS, DOWN_SECONDS = 15, 10
 

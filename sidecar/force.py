@@ -12,7 +12,7 @@ from prometheus_client.registry import CollectorRegistry
 
 from sidecar import assembly, logs, metrics
 from sidecar.board import Board
-from sidecar.certificates import earliest_expiry
+from sidecar.certificates import latest_expiry, leaf_expiry
 from sidecar.health import verdict
 from sidecar.health.checks import SERVER_LIVE, Answer
 from sidecar.health.state import Health
@@ -104,8 +104,12 @@ class Force:
 
 def _expiry(settings: Settings) -> dict[str, float]:
     """The Unix time at which each TLS file expires."""
-    files = {"ca": settings.tls_ca_file, "cert": settings.tls_cert_file}
-    return {name: earliest_expiry(path) for name, path in files.items() if path is not None}
+    expiry = {}
+    if settings.tls_ca_file is not None:
+        expiry["ca"] = latest_expiry(settings.tls_ca_file)
+    if settings.tls_cert_file is not None:
+        expiry["cert"] = leaf_expiry(settings.tls_cert_file)
+    return expiry
 
 
 def _is_open_to_all(path: Path) -> bool:

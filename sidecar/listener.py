@@ -1,7 +1,9 @@
 """The port: who is let in, how many at once, and for how long."""
 
 import asyncio
+import contextlib
 import errno
+import ipaddress
 import logging
 import os
 import resource
@@ -34,8 +36,12 @@ class CannotListen(Exception):
 
 
 def bind(host: str | None, port: int) -> socket.socket:
-    """A listening socket, on all interfaces and both families unless a host is given."""
+    """A listening socket, on all interfaces and both families unless one host is given.
+
+    Without IPv6 on this machine all interfaces have IPv4 alone.
+    """
     try:
+        host = _one_of(host)
         if host is not None:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             family, *_, address = found[0]
@@ -51,6 +57,26 @@ def bind(host: str | None, port: int) -> socket.socket:
         known = error.errno in errno.errorcode
         reason = os.strerror(error.errno or 0) if known else error.strerror
         raise CannotListen(f"cannot listen on {where}: {reason}") from error
+
+
+def address(bound: socket.socket) -> str:
+    """What a socket listens on; of all interfaces the families as well."""
+    host: str = bound.getsockname()[0]
+    if host == "::":
+        only_ipv6 = bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        return ":: (IPv6 only)" if only_ipv6 else ":: (IPv4 and IPv6)"
+    return "0.0.0.0 (IPv4 only)" if host == "0.0.0.0" else host  # noqa: S104 # compared
+
+
+def _one_of(host: str | None) -> str | None:
+    """The host, an IPv6 address without brackets; None for all interfaces and both families."""
+    if host is None or host == "*":
+        return None
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    with contextlib.suppress(ValueError):
+        if ipaddress.IPv6Address(bare).is_unspecified:
+            return None
+    return bare
 
 
 def allow_many_connections() -> None:

@@ -148,7 +148,7 @@ class Loading:
         )
         self._expiry = prom.Gauge(
             "inference_tls_certificate_expiry_timestamp_seconds",
-            "When the first certificate in the file expires.",
+            "When the certificate expires: of ca the last one, of cert the first one in the file.",
             ("file",),
             registry=registry,
         )

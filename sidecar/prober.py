@@ -28,12 +28,14 @@ PATIENCE = 0.25
 # A health reply is two bytes long; whatever is larger is not one.
 MAX_REPLY_BYTES = 64 * 1024
 
-# Of an answer's status and text. Above 8 KiB, gRPC's default, the text replaces the code.
-MAX_METADATA_BYTES = 1024 * 1024
-
 
 def channel_args(
-    *, timeout: float, recovery_period: float, server_name: str | None, user_agent: str
+    *,
+    timeout: float,
+    recovery_period: float,
+    server_name: str | None,
+    authority: str | None = None,
+    user_agent: str,
 ) -> ChannelArgs:
     """What makes a gRPC channel fit for asking after health. Durations in seconds.
 
@@ -57,13 +59,13 @@ def channel_args(
         ("grpc.min_reconnect_backoff_ms", int(timeout * 1000)),
         ("grpc.dns_min_time_between_resolutions_ms", backoff),
         ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
-        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
-        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.primary_user_agent", user_agent),
     ]
     if server_name is not None:
         args.append(("grpc.ssl_target_name_override", server_name))
-        args.append(("grpc.default_authority", server_name))
+    # With TLS this is also the name to expect, unless it is overridden.
+    if authority is not None or server_name is not None:
+        args.append(("grpc.default_authority", authority or str(server_name)))
     return args
 
 

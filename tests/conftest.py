@@ -7,8 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
+import hypothesis
 import pytest
 import trustme
+
+# A slow machine is no failure of a property.
+hypothesis.settings.register_profile("without a deadline", deadline=None)
+hypothesis.settings.load_profile("without a deadline")
 
 EXPIRES = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
 

@@ -1,24 +1,41 @@
 """When certificates expire, held against what another library says."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sidecar.certificates import earliest_expiry
+from sidecar.certificates import certificates, latest_expiry, leaf_expiry
 from tests.conftest import EXPIRES
 
 
 def test_the_expiry_of_a_certificate_is_read(pki):
-    assert earliest_expiry(pki.cert) == EXPIRES.timestamp()
+    assert leaf_expiry(pki.cert) == latest_expiry(pki.cert) == EXPIRES.timestamp()
 
 
-def test_of_several_certificates_the_first_to_expire_counts(pki, tmp_path):
+def test_of_a_bundle_of_authorities_the_last_to_expire_counts(pki, tmp_path):
     bundle = tmp_path / "bundle.pem"
-    bundle.write_bytes(b"a comment\n" + pki.ca.read_bytes() + pki.cert.read_bytes())
-    assert earliest_expiry(bundle) == EXPIRES.timestamp()
+    bundle.write_bytes(b"a comment\n" + pki.cert.read_bytes() + pki.ca.read_bytes())
+    assert latest_expiry(bundle) == latest_expiry(pki.ca) > EXPIRES.timestamp()
+
+
+def test_of_a_certificate_with_its_chain_the_leaf_counts(pki, tmp_path):
+    chain = tmp_path / "chain.pem"
+    for first, second in ((pki.ca, pki.cert), (pki.cert, pki.ca)):
+        chain.write_bytes(first.read_bytes() + second.read_bytes())
+        assert leaf_expiry(chain) == leaf_expiry(first)
+
+
+DEBIANS = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+@pytest.mark.skipif(not DEBIANS.exists(), reason="the bundle of Debian's ca-certificates")
+def test_a_system_bundle_with_expired_roots_has_years_left():
+    expiries = [certificate.expires for certificate in certificates(DEBIANS)]
+    assert min(expiries) < latest_expiry(DEBIANS) == max(expiries)
 
 
 @pytest.mark.parametrize(
@@ -41,9 +58,9 @@ def test_both_ways_of_writing_a_date_are_read(expires, tmp_path):
     )
     path = tmp_path / "c.pem"
     path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    assert earliest_expiry(path) == expires.timestamp()
+    assert leaf_expiry(path) == latest_expiry(path) == expires.timestamp()
 
 
 def test_a_file_without_a_certificate_is_an_error(pki):
     with pytest.raises(ValueError, match="holds no certificate in PEM form"):
-        earliest_expiry(pki.key)
+        leaf_expiry(pki.key)

@@ -357,7 +357,8 @@ def test_what_is_misspelt_is_named(monkeypatch):
     monkeypatch.setenv("SIDECAR_MODLES", "a")
     result = check(ToyProcess())
     assert result.stderr.startswith(
-        "sidecar: SIDECAR_MODLES is set, but there is no such setting\n"
+        "sidecar: SIDECAR_MODLES is set, but there is no such setting;"
+        " did you mean SIDECAR_MODELS?\n"
     )
 
 

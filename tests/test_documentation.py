@@ -9,7 +9,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from sidecar.check import EXITS
-from sidecar.cli import main
+from sidecar.cli import BUG, main
 from sidecar.health.checks import SERVER_LIVE, Answer, Observation
 from sidecar.health.effects import EFFECTS, Effect, Thresholds
 from sidecar.health.state import CheckState, Probe, Status, step
@@ -181,4 +181,13 @@ def test_the_exit_codes_of_a_check_are_in_their_table():
         str(code): {answer.value for answer in Answer if EXITS[answer] == code}
         for code in sorted(set(EXITS.values()))
     }
-    assert told == {"0": set(), "2": set(), "130`, `143": set(), **codes}
+    assert told == {"0": set(), "2": set(), "70": set(), "130`, `143": set(), **codes}
+
+
+def test_a_bug_has_its_exit_code_in_the_table_of_commands():
+    codes = {
+        row[0].split("`")[1].split()[1]: row[2] for row in rows("Settings") if "sidecar" in row[0]
+    }
+    assert BUG == 70
+    for command in ("run", "check"):
+        assert re.search(rf"\b{BUG} a bug", codes[command])

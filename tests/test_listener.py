@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from sidecar.listener import CannotListen, Listener, bind
+from sidecar.listener import CannotListen, Listener, address, bind
 from tests.support import eventually, untyped
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -119,17 +119,51 @@ async def test_a_connection_that_goes_on_asking_stays():
         tending.cancel()
 
 
-def test_all_interfaces_means_both_families():
-    with bind(None, 0) as listener:
-        port = listener.getsockname()[1]
-        for address in ("127.0.0.1", "::1") if socket.has_dualstack_ipv6() else ("127.0.0.1",):
-            socket.create_connection((address, port), timeout=5).close()
+ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="without IPv6 here")
 
 
-def test_without_ipv6_it_is_ipv4_alone(monkeypatch):
+def answers(address: str, port: int) -> bool:
+    """Whether anything listens there."""
+    with contextlib.suppress(ConnectionRefusedError):
+        socket.create_connection((address, port), timeout=5).close()
+        return True
+    return False
+
+
+@ipv6
+@pytest.mark.parametrize(
+    ("host", "families", "told"),
+    [
+        (None, (True, True), ":: (IPv4 and IPv6)"),
+        ("::", (True, True), ":: (IPv4 and IPv6)"),
+        ("[::]", (True, True), ":: (IPv4 and IPv6)"),
+        ("*", (True, True), ":: (IPv4 and IPv6)"),
+        ("0:0:0:0:0:0:0:0", (True, True), ":: (IPv4 and IPv6)"),
+        ("0.0.0.0", (True, False), "0.0.0.0 (IPv4 only)"),
+        ("127.0.0.1", (True, False), "127.0.0.1"),
+        ("::1", (False, True), "::1"),
+        ("[::1]", (False, True), "::1"),
+    ],
+)
+def test_a_host_says_which_families_are_listened_on(host, families, told):
+    with bind(host, 0) as bound:
+        port = bound.getsockname()[1]
+        assert (answers("127.0.0.1", port), answers("::1", port)) == families
+        assert address(bound) == told
+
+
+@ipv6
+def test_a_socket_for_ipv6_alone_is_told_as_such():
+    with socket.create_server(("::", 0), family=socket.AF_INET6) as bound:
+        assert address(bound) == ":: (IPv6 only)"
+
+
+@pytest.mark.parametrize("host", [None, "::", "*"])
+def test_without_ipv6_it_is_ipv4_alone(monkeypatch, host):
     monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
-    with bind(None, 0) as listener:
-        assert listener.family is socket.AF_INET
+    with bind(host, 0) as bound:
+        assert bound.family is socket.AF_INET
+        assert address(bound) == "0.0.0.0 (IPv4 only)"
 
 
 @pytest.fixture

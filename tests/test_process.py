@@ -217,15 +217,50 @@ def test_bad_settings_end_every_command_with_code_2_and_nothing_starts(command):
     )
 
 
-def test_a_bug_in_the_loop_ends_it_with_a_traceback_and_code_1():
+@pytest.mark.parametrize("command", ["run", "check", "demo"])
+def test_a_bug_in_the_loop_ends_it_with_a_traceback_and_a_code_of_its_own(command):
     code = (
         "import sys; from sidecar import prober, cli;"
         "prober.Prober.ask = lambda self, check: 1 / 0;"
-        "sys.exit(cli.main(['run', '--http-port=0']))"
+        "sys.exit(cli.main([sys.argv[1], '--http-port=0']))"
     )
-    result = python("-c", code)
-    assert result.returncode == 1
-    assert "ZeroDivisionError" in result.stderr
+    result = python("-c", code, command)
+    assert result.returncode == 70
+    assert "Traceback (most recent call last):" in result.stderr
+    assert result.stderr.endswith("ZeroDivisionError: division by zero\n")
+
+
+def test_a_taken_port_has_another_code_than_a_bug(log):
+    with running_sidecar(log, f"--server-url=127.0.0.1:{free_port()}") as other:
+        for command in ("run", "demo"):
+            port = f"--http-port={other.port}"
+            result = sidecar(command, port, "--http-host=127.0.0.1")
+            assert (result.returncode, "Traceback" in result.stderr) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("*", ":: (IPv4 and IPv6)"),
+        ("0.0.0.0", "0.0.0.0 (IPv4 only)"),
+        ("127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_the_log_tells_which_families_it_listens_on(host, address, log):
+    url = f"--server-url=127.0.0.1:{free_port()}"
+    with running_sidecar(log, f"--http-host={host}", url) as started:
+        assert started.records("is listening")[0]["address"] == address
+        assert started.get("/livez").status == 200
+
+
+def test_a_link_to_a_service_is_told_once_however_often_settings_are_loaded(log):
+    url = f"--server-url=127.0.0.1:{free_port()}"
+    link = {"SIDECAR_HTTP_PORT": "tcp://10.0.0.1:80", "SIDECAR_HTTP_SERVICE_HOST": "10.0.0.1"}
+    with running_sidecar(log, url, **link) as started:
+        started.signal(signal.SIGHUP)
+        wait_until(lambda: started.records("loaded anew"))
+        assert len(started.records("SIDECAR_HTTP_PORT is ignored")) == 1
+        assert not started.records("SIDECAR_HTTP_SERVICE_HOST")
 
 
 def test_a_low_soft_limit_of_open_files_is_raised(log):

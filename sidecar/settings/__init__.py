@@ -1,12 +1,25 @@
 """Every setting: declared once, read from flags, environment and file, refused in plain words.
 
-knobs.py    the settings themselves, and the values that they hand out
-fields.py   what each kind of setting takes, and how people may write it
-sources.py  where settings come from, and every error at once
+knobs.py        the settings themselves, and the values that they hand out
+fields.py       what each kind of setting takes, and how people may write it
+models.py       the same of the list of models
+rules.py        what holds between two settings
+environment.py  variables: settings, Kubernetes' links to Services, misspelt ones
+yaml_file.py    the settings file, and what YAML silently makes of it
+sources.py      where settings come from, and every error at once
 """
 
-from sidecar.settings.fields import Model
+from sidecar.settings.environment import suggestion
 from sidecar.settings.knobs import Settings
-from sidecar.settings.sources import BadSettings, config_path, load, unknown_variables
+from sidecar.settings.models import Model
+from sidecar.settings.sources import BadSettings, config_path, load, variable_warnings
 
-__all__ = ["BadSettings", "Model", "Settings", "config_path", "load", "unknown_variables"]
+__all__ = [
+    "BadSettings",
+    "Model",
+    "Settings",
+    "config_path",
+    "load",
+    "suggestion",
+    "variable_warnings",
+]

@@ -1,27 +1,17 @@
 """What each kind of setting takes: how people may write it, and the words of its error."""
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    field_validator,
-)
-from pydantic_settings import NoDecode
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema
 
 from sidecar.client.channel import without_secrets
 from sidecar.client.metadata import to_metadata
-from sidecar.health.checks import Check, Rpc
 from sidecar.health.verdict import Quorum
+from sidecar.settings.models import Model, distinct, parse, printable
 
 PERCENT = range(1, 101)
 DAY = 86400
@@ -35,76 +25,19 @@ class Allowed:
     show: Callable[[object], str] = repr
 
 
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("has a control character")
-    return text
-
-
-class Model(BaseModel):
-    """One model that is asked about. One that is not required is reported, but gates nothing."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(min_length=1)
-    version: str = ""
-    required: bool = True
-
-    @field_validator("version", mode="before")
-    @classmethod
-    def _whole(cls, value: object) -> object:
-        # YAML reads 3 as a number, which is as good; but 1.10 as 1.1, which is not.
-        return str(value) if type(value) is int else value
-
-    @field_validator("name", "version")
-    @classmethod
-    def _one_line(cls, value: str) -> str:
-        return _printable(value)
-
-    @property
-    def check(self) -> Check:
-        """The question about this model."""
-        return Check(Rpc.MODEL_READY, self.name, self.version)
-
-
-def _models(value: object) -> object:
-    """A comma-separated text, a JSON list or a list, each entry in the shape of a Model."""
-    if isinstance(value, str):
-        if value.lstrip().startswith("["):
-            try:
-                value = json.loads(value)
-            except ValueError as error:
-                raise ValueError(f"not a JSON list: {error}") from None
-        else:
-            value = value.split(",") if value.strip() else []
-    if not isinstance(value, list | tuple):
-        raise ValueError("not a list")
-    return [_model(item) for item in value]
-
-
-def _model(item: object) -> object:
-    if not isinstance(item, str):
-        return item
-    name, colon, version = item.strip().rpartition(":")
-    return {"name": name, "version": version} if colon else {"name": version}
-
-
-def _distinct(models: tuple[Model, ...]) -> tuple[Model, ...]:
-    names = [model.check.name for model in models]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"given more than once: {', '.join(twice)}")
-    return models
-
-
 def _headers(value: object) -> object:
     """`name=value,...` or a mapping."""
     if not isinstance(value, str):
         return value
+    if value.lstrip().startswith(("{", "[")):
+        raise ValueError("JSON; as text it is name=value")
     parts = [part.partition("=") for part in value.split(",")] if value.strip() else []
     if not all(equals for _, equals, _ in parts):
         raise ValueError("a part has no '=' between its name and its value")
-    return {name.strip(): text.strip() for name, _, text in parts}
+    headers = {name.strip(): text.strip() for name, _, text in parts}
+    if len(headers) < len(parts):
+        raise ValueError("a header is given more than once")
+    return headers
 
 
 def _sendable(headers: dict[str, str]) -> dict[str, str]:
@@ -151,6 +84,15 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+_BOOLEAN = TypeAdapter(bool)
+
+
+def _auto_or_boolean(value: object) -> object:
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    return _BOOLEAN.validate_python(value)
+
+
 STRING = {"type": "string"}
 
 
@@ -173,9 +115,8 @@ Service = Annotated[
 ]
 Models = Annotated[
     tuple[Model, ...],
-    NoDecode,
-    BeforeValidator(_models),
-    AfterValidator(_distinct),
+    BeforeValidator(parse),
+    AfterValidator(distinct),
     _written(STRING, {"type": "array", "items": {"anyOf": [STRING, Model.model_json_schema()]}}),
     Allowed(
         "name or name:version, separated by commas; or a list of such names or of"
@@ -190,7 +131,12 @@ Seconds = Annotated[
 SecondsOrZero = Annotated[float, Field(ge=0, le=DAY), Number, Allowed("seconds, from 0 to a day")]
 Share = Annotated[float, Field(ge=0, le=1), Number, Allowed("a share from 0 to 1")]
 Count = Annotated[int, Field(ge=1), Number, Allowed("a whole number from 1")]
-YesNo = Annotated[bool, Allowed("true or false")]
+AutoOrBoolean = Annotated[
+    Literal["auto"] | bool,
+    BeforeValidator(_auto_or_boolean),
+    _written({"const": "auto"}, {"type": "boolean"}),
+    Allowed("auto, true or false"),
+]
 QuorumText = Annotated[
     str,
     BeforeValidator(_quorum),
@@ -198,10 +144,14 @@ QuorumText = Annotated[
     Allowed("all, any, a count of required models (2) or a share of them (50%)"),
 ]
 File = Annotated[Path, AfterValidator(_readable), Allowed("the path of a file that can be read")]
-Text = Annotated[str, Field(min_length=1), AfterValidator(_printable), Allowed("text")]
+Text = Annotated[str, Field(min_length=1), AfterValidator(printable), Allowed("text")]
+Authority = Annotated[
+    str,
+    Field(pattern=r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"),
+    Allowed("host or host:port; IPv6 in brackets"),
+]
 HeaderMap = Annotated[
     dict[str, str],
-    NoDecode,
     BeforeValidator(_headers),
     AfterValidator(_sendable),
     _written(STRING, {"type": "object", "additionalProperties": STRING}),

@@ -1,14 +1,13 @@
 """Every knob, validated; hands out values of the core, not itself."""
 
-import ssl
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from sidecar.certificates import earliest_expiry
+from sidecar.certificates import check_authorities, check_certificate, check_key
 from sidecar.client.channel import parse_url
 from sidecar.client.metadata import to_metadata
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check
@@ -16,21 +15,16 @@ from sidecar.health.effects import Thresholds
 from sidecar.health.verdict import Policy
 from sidecar.oip import SERVICE
 from sidecar.settings import fields as f
+from sidecar.settings.models import without_quotes
 
-PREFIX = "SIDECAR_"
 MASK = "***"
 
 
 class Settings(BaseSettings):
-    """The settings, in the order in which they are validated.
-
-    A rule between two settings stands at the later one, so that one pass
-    reports everything that is wrong.
-    """
+    """The settings, each valid by itself; rules.py has what holds between two of them."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_ignore_empty=True,
+        case_sensitive=True,  # or SERVER_URL in the file would be server_url
         extra="forbid",
         frozen=True,
         validate_default=True,
@@ -70,7 +64,10 @@ class Settings(BaseSettings):
     max_age_seconds: f.Seconds | None = Field(
         None, description="an older answer proves nothing; default: 3 periods and the timeout"
     )
-    require_server_ready: f.YesNo = Field(True, description="whether ServerReady gates /readyz")
+    require_server_ready: f.AutoOrBoolean = Field(
+        "auto",
+        description="whether ServerReady gates /readyz; auto: only where no model is configured",
+    )
     readiness_policy: f.QuorumText = Field(
         "all", description="how many of the required models must be ready"
     )
@@ -80,12 +77,19 @@ class Settings(BaseSettings):
     tls_server_name: f.Text | None = Field(
         None, description="name to expect in the server's certificate"
     )
+    authority: f.Authority | None = Field(
+        None,
+        description=":authority of every question, with TLS the name to expect as well unless"
+        " tls_server_name is given; default: from server_url",
+    )
     headers: f.HeaderMap = Field({}, description="metadata sent with every question")
     bearer_token_file: f.File | None = Field(
         None, description="file whose content is sent as authorization: Bearer"
     )
     http_host: f.Text | None = Field(
-        None, description="address to listen on; default: all interfaces, both families"
+        None,
+        description="address to listen on; ::, * and default: all interfaces, both families;"
+        " 0.0.0.0: IPv4 only",
     )
     http_port: f.Port = Field(9808, description="port to listen on")
     drain_seconds: f.SecondsOrZero = Field(
@@ -100,39 +104,22 @@ class Settings(BaseSettings):
         Literal["auto", "text", "json"], f.Lower, f.Allowed("auto, text or json")
     ] = Field("auto", description="auto: text on a terminal, else one JSON object a line")
 
-    @field_validator("tls_ca_file")
     @classmethod
-    def _is_authority(cls, path: Path | None) -> Path | None:
-        if path is not None:
-            earliest_expiry(path)
-            try:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-            except ssl.SSLError as error:
-                raise ValueError(f"cannot be used: {error.reason}") from None
-        return path
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is given: sources.py reads the sources, and names each in its errors."""
+        return (init_settings,)
 
-    @field_validator("tls_cert_file")
+    @field_validator("*", mode="before")
     @classmethod
-    def _is_certificate(cls, path: Path | None) -> Path | None:
-        if path is not None:
-            earliest_expiry(path)
-        return path
-
-    @field_validator("tls_key_file")
-    @classmethod
-    def _is_pair(cls, key: Path | None, info: ValidationInfo) -> Path | None:
-        if "tls_cert_file" not in info.data:
-            return key  # its own error is reported already
-        cert = info.data["tls_cert_file"]
-        if (cert is None) != (key is None):
-            raise ValueError("tls_cert_file and tls_key_file come together or not at all")
-        if key is not None:
-            try:
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-                context.load_cert_chain(cert, key, password=lambda: b"")
-            except ssl.SSLError as error:
-                raise ValueError(f"no pair with tls_cert_file: {error.reason}") from None
-        return key
+    def _has_no_quotes(cls, value: object) -> object:
+        return without_quotes(value)
 
     @field_validator("server_url")
     @classmethod
@@ -140,50 +127,31 @@ class Settings(BaseSettings):
         parse_url(url)
         return url
 
-    @field_validator("tls_ca_file", "tls_cert_file", "tls_key_file", "tls_server_name")
+    @field_validator("tls_ca_file")
     @classmethod
-    def _fits_url(cls, value: object, info: ValidationInfo) -> object:
-        if value is not None and "server_url" in info.data:
-            parse_url(info.data["server_url"], tls=True)
-        return value
+    def _is_authority(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            check_authorities(path)
+        return path
 
-    @field_validator("timeout_seconds")
+    @field_validator("tls_cert_file")
     @classmethod
-    def _below_period(cls, timeout: float, info: ValidationInfo) -> float:
-        period = info.data.get("period_seconds")
-        if period is not None and timeout >= period:
-            raise ValueError(f"not shorter than period_seconds, {period:g}")
-        return timeout
+    def _is_certificate(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            check_certificate(path)
+        return path
 
-    @field_validator("max_age_seconds")
+    @field_validator("tls_key_file")
     @classmethod
-    def _outlives_a_round(cls, age: float | None, info: ValidationInfo) -> float | None:
-        parts = [info.data.get(f"{name}_seconds") for name in ("period", "timeout")]
-        jitter = info.data.get("jitter")
-        if age is None or jitter is None or None in parts:
-            return age
-        least = parts[0] * (1 + jitter / 2) + parts[1]
-        if age < least:
-            raise ValueError(
-                f"shorter than a period with its jitter and the timeout, {least:g}:"
-                " good answers would grow old between two rounds"
-            )
-        return age
-
-    @field_validator("readiness_policy")
-    @classmethod
-    def _can_be_met(cls, text: str, info: ValidationInfo) -> str:
-        required = sum(model.required for model in info.data.get("models", ()))
-        if "models" in info.data and text.isdigit() and int(text) > required:
-            raise ValueError(f"only {required} required models are configured")
-        return text
+    def _is_key(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            check_key(path)
+        return path
 
     @field_validator("bearer_token_file")
     @classmethod
-    def _is_token(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+    def _is_token(cls, path: Path | None) -> Path | None:
         if path is not None:
-            if "authorization" in info.data.get("headers", {}):
-                raise ValueError("headers holds an authorization already")
             if not path.read_bytes().strip():
                 raise ValueError("is empty")
             to_metadata(_bearer(path))
@@ -247,7 +215,11 @@ class Settings(BaseSettings):
             max_age=self.max_age_seconds or 3 * self.period_seconds + self.timeout_seconds,
             quorum=f.quorum(self.readiness_policy),
             optional=frozenset(model.check for model in self.models if not model.required),
-            require_server_ready=self.require_server_ready,
+            require_server_ready=(
+                not self.models
+                if self.require_server_ready == "auto"
+                else self.require_server_ready
+            ),
             startup_grace=self.startup_grace_seconds,
         )
 
@@ -267,4 +239,4 @@ class Settings(BaseSettings):
 
 
 def _bearer(path: Path) -> dict[str, str]:
-    return {"authorization": f"Bearer {path.read_text('utf-8', 'replace').strip()}"}
+    return {"authorization": f"Bearer {path.read_text('utf-8-sig', 'replace').strip()}"}

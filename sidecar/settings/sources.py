@@ -1,26 +1,26 @@
 """Where settings come from: flag, environment, file, default; and every error at once."""
 
-import difflib
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource
+from pydantic_core import ErrorDetails
 
+from sidecar.settings import yaml_file
+from sidecar.settings.environment import CONFIG, PREFIX, Variables, suggestion
 from sidecar.settings.fields import Allowed
-from sidecar.settings.knobs import PREFIX, Settings
+from sidecar.settings.knobs import Settings
+from sidecar.settings.models import NOT_A_LIST, without_quotes
+from sidecar.settings.rules import Rules
 
-CONFIG = PREFIX + "CONFIG"
+NAMES = tuple(Settings.model_fields)
 
-# Kubernetes gives every pod variables such as SIDECAR_SERVICE_HOST and
-# SIDECAR_PORT_9808_TCP when the namespace has a Service called `sidecar`.
-_SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT.*)|PORT(_.*)?")
+# How pydantic and we call it when text was wanted.
+WANTS_TEXT = ("string_type", "path_type", "dict_type", NOT_A_LIST)
 
 
 class BadSettings(Exception):
@@ -37,60 +37,70 @@ def config_path(given: str | None) -> Path | None:
     return Path(path) if path else None
 
 
-def load(flags: Mapping[str, str], config: str | None = None) -> Settings:
+def variable_warnings(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that looks like a setting and sets nothing."""
+    return Variables(environ, NAMES).warnings
+
+
+def load(
+    flags: Mapping[str, str], config: str | None = None, own: Mapping[str, Any] | None = None
+) -> Settings:
     """The settings that are in force, or BadSettings.
 
     `flags` are the settings that the command line gave, by name; `config` is
-    the settings file it gave, if any.
+    the settings file it gave, if any; `own` are those that the command brings
+    itself, so that nobody may give them.
     """
+    own = own or {}
     lines: list[str] = []
     path = config_path(config)
+    file = yaml_file.Document()
     try:
-        file = _read(path) if path else {}
+        if path:
+            without_quotes(str(path))
+            file = yaml_file.read(path, _may_be_shown)
     except ValueError as error:
         lines.append(f"config: given {str(path)!r}: {error}; allowed: the path of a YAML file")
-        file = {}
+    variables = Variables(os.environ, NAMES)
+    given = _Given(flags, variables.given, file, path)
 
-    environment = EnvSettingsSource(Settings)()
-    try:
-        settings = Settings(**{**file, **environment, **flags})
-    except ValidationError as errors:
-        lines += _explain(errors, _Given(flags, file, path))
+    wrong = [(name, f"{name}: {reason}") for name, reason in variables.wrong]
+    wrong += [(name, f"{name}: {path}, {why}") for name, why in file.wrong if name in NAMES]
+    wrong += [
+        (name, f"{name}: {given.of(name)}: the demo has its own, which cannot be changed")
+        for name in own
+        if name in given.values
+    ]
+    # Where a whole value is read as something else, what else is wrong with it says nothing.
+    told = {name for name, _ in file.wrong if (name,) in file.read_as} | {*own}
+    settings, reasons = _validate({**given.values, **own}, given)
+    wrong += [
+        (name, f"{name}: {given.of(name)}: {', '.join(why)}; allowed: {_allowed(name).text}")
+        if name in NAMES
+        else (name, f"{name}: there is no such setting{suggestion(_plain(name), NAMES)}")
+        for name, why in reasons.items()
+        if name not in told or name not in NAMES
+    ]
+    order = {name: position for position, name in enumerate(NAMES)}
+    lines += [line for _, line in sorted(wrong, key=lambda one: order.get(one[0], len(order)))]
     if lines:
         raise BadSettings(lines)
     return settings
 
 
-def unknown_variables(environ: Iterable[str]) -> list[str]:
-    """The variables that look like settings and are none: most likely misspelt."""
-    return sorted(
-        name
-        for name in environ
-        if name.startswith(PREFIX)
-        and name != CONFIG
-        and name.removeprefix(PREFIX).lower() not in Settings.model_fields
-        and not _SERVICE_LINK.fullmatch(name.removeprefix(PREFIX))
-    )
-
-
-def _read(path: Path) -> dict[str, Any]:
+def _validate(values: Mapping[str, Any], given: "_Given") -> tuple[Settings, dict[str, list[str]]]:
+    """The settings, with the default for each bad value; and why it is bad, by name."""
+    reasons: dict[str, list[str]] = {}
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError("is not UTF-8 text") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise ValueError(f"is not YAML: {error.problem}{where}") from None
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError):
-        raise ValueError("is not YAML") from None  # the library lets some of these through
-    if content is None:
-        return {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ValueError("is not a mapping of settings to values")
-    return content
+        settings = Settings(**values)
+    except ValidationError as errors:
+        for error in errors.errors(include_url=False):
+            reasons.setdefault(str(error["loc"][0]), []).append(given.reason(error))
+        good = {name: value for name, value in values.items() if name not in reasons}
+        settings = Settings(**good)
+    for name, reason in Rules(settings, frozenset(reasons), values).broken():
+        reasons.setdefault(name, []).append(reason)
+    return settings, reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,49 +108,60 @@ class _Given:
     """What was given where, to be repeated in errors."""
 
     flags: Mapping[str, str]
-    file: Mapping[str, Any]
+    environment: Mapping[str, str]
+    file: yaml_file.Document
     path: Path | None
 
-    def of(self, name: str) -> str:
-        """The value of a setting that is in force, and its source."""
-        variable = PREFIX + name.upper()
-        environ = {key.upper(): value for key, value in os.environ.items()}
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values that were given, each from the first source that has it."""
+        return {**self.file.values, **self.environment, **self.flags}
+
+    def source(self, name: str) -> str:
+        """Where the value comes from; empty for a default."""
         if name in self.flags:
-            value, source = self.flags[name], "--" + name.replace("_", "-")
-        elif environ.get(variable):
-            value, source = environ[variable], variable
-        elif name in self.file:
-            value, source = self.file[name], str(self.path)
-        else:
+            return "--" + name.replace("_", "-")
+        if name in self.environment:
+            return PREFIX + name.upper()
+        return str(self.path) if name in self.file.values else ""
+
+    def of(self, name: str) -> str:
+        """The value of a setting, and its source."""
+        if not (source := self.source(name)):
             return f"default {Settings.model_fields[name].default!r}"
-        return f"given {_allowed(name).show(value)} by {source}"
+        return f"given {_allowed(name).show(self.values[name])} by {source}"
 
-
-def _explain(errors: ValidationError, given: _Given) -> list[str]:
-    """One line a bad setting: its name, what was given and where, why not, and what is allowed."""
-    reasons: dict[str, list[str]] = {}
-    for error in errors.errors():
+    def reason(self, error: ErrorDetails) -> str:
+        """Why a value is bad; where YAML reads something else than text, the line as well."""
         name, *inner = (str(part) for part in error["loc"])
         cause = error.get("ctx", {}).get("error")
         reason = str(cause) if cause else error["msg"][:1].lower() + error["msg"][1:]
+        value = error["input"]
+        wants_text = error["type"] in WANTS_TEXT or reason in WANTS_TEXT
+        if wants_text and isinstance(value, bool | int | float | None):
+            reason = "not text, so it must be in quotes"
+            if self.source(name) == str(self.path):
+                reason = self._read_as(name, *inner) or reason
         # What should have been the value of a header may stand in its name's place.
-        where = f"{'.'.join(inner)}: " if inner and name != "headers" else ""
-        reasons.setdefault(name, []).append(where + reason)
-    return [
-        f"{name}: {given.of(name)}: {', '.join(why)}; allowed: {_allowed(name).text}"
-        if name in Settings.model_fields
-        else f"{name}: there is no such setting{_suggestion(name)}"
-        for name, why in reasons.items()
-    ]
+        return f"{'.'.join(inner)}: {reason}" if inner and name != "headers" else reason
+
+    def _read_as(self, *place: str) -> str | None:
+        """What YAML reads at a place in the file; an entry in short is the whole of a model."""
+        return self.file.read_as.get(place) or self.file.read_as.get(place[:-1])
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "_").lower()
 
 
 def _allowed(name: str) -> Allowed:
     """The words of a setting; of an optional one they stand inside its union."""
-    field = Settings.model_fields[name]
-    members = [getattr(member, "__metadata__", ()) for member in get_args(field.annotation)]
-    return next(m for m in chain(field.metadata, *members) if isinstance(m, Allowed))
+    annotation = Settings.model_fields[name]
+    members = [getattr(member, "__metadata__", ()) for member in get_args(annotation.annotation)]
+    return next(m for m in chain(annotation.metadata, *members) if isinstance(m, Allowed))
 
 
-def _suggestion(name: str) -> str:
-    close = difflib.get_close_matches(name.replace("-", "_"), Settings.model_fields, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+def _may_be_shown(name: str, text: str) -> str:
+    """What is written for a setting, unless its errors hide what was given."""
+    shown = _allowed(name).show(text) if name in NAMES else text
+    return text if shown == repr(text) else shown

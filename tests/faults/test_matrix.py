@@ -294,13 +294,13 @@ ROWS = [
     model("one model is gone, as MLServer says it", MLSERVERS, NEXT_ROUND),
     model("one model raises", "INTERNAL", DOUBTED),
     Row(
-        "ServerReady says no, and the models say yes",
-        (unmoved("no", told(ready=False), 3), unmoved("yes", told(), 1)),
-    ),
-    Row(
         "ServerReady says no, and is required",
         (turns("no", told(ready=False), readyz=NEXT_ROUND), recovers("yes", told())),
-        ("--require-server-ready=true",),
+        flags=("--require-server-ready=true",),
+    ),
+    Row(
+        "ServerReady says no, and the models are ready",
+        (unmoved("no", told(ready=False), 4), unmoved("yes", told(), 2)),
     ),
     Row(
         "ServerLive says no",

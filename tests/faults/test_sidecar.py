@@ -246,7 +246,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path, note):
 
 
 def test_a_name_with_two_addresses_hides_no_server_that_refuses(tmp_path, note):
-    """gRPC tries `::1` too, and its error names the last address alone."""
+    """Of the two, gRPC tries `::1` as well, and its error names the last address alone."""
     authority, other = trustme.CA(), trustme.CA()
     other.cert_pem.write_to_path(tmp_path / "ca.pem")
     leaf = authority.issue_cert("localhost")

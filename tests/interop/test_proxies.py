@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from tests.interop.proxies import envoy, nginx
-from tests.support import free_port, running_sidecar, wait_until
+from tests.support import Sidecar, free_port, running_sidecar, wait_until
 from tests.toy import ToyProcess
 
 # The first run installs Envoy.
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(600)
 QUICK = ("--period-seconds=1", "--timeout-seconds=0.9", "--recovery-period-seconds=0.2")
 
 
-def failures(sidecar, reason: str) -> float:
+def failures(sidecar: Sidecar, reason: str) -> float:
     return sidecar.metric(f'inference_poll_failures_total{{reason="{reason}",rpc="ServerLive"}}')
 
 

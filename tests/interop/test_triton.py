@@ -30,10 +30,10 @@ def test_a_load_that_failed_fails_server_ready_for_good_unless_that_is_not_requi
     triton, tmp_path
 ):
     with (
-        watching(triton, tmp_path / "strict", f"--models={A}") as strict,
         watching(
-            triton, tmp_path / "lenient", f"--models={A}", "--require-server-ready=false"
-        ) as lenient,
+            triton, tmp_path / "strict", f"--models={A}", "--require-server-ready=true"
+        ) as strict,
+        watching(triton, tmp_path / "lenient", f"--models={A}") as lenient,
         watching(triton, tmp_path / "other", f"--models={B}") as other,
     ):
         strict.wait_for("/readyz", 200)

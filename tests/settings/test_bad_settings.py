@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
-from sidecar.settings import BadSettings, load
+from sidecar.settings import BadSettings, Settings, load
+from tests.settings.reading import errors, in_file
 
 URL = "allowed: host:port, grpc://, grpcs://, http://, https://, dns:///host:port or unix:///path"
 SECONDS = "allowed: seconds, more than 0, at most a day"
@@ -19,12 +21,6 @@ HEADERS = "allowed: name=value, separated by commas, or a mapping; names in lowe
 FILE = "allowed: the path of a file that can be read"
 PORT = "allowed: a port from 1 to 65535, or 0 for any free one"
 HIDDEN = "given a value that is not shown"
-
-
-def errors(flags: dict[str, str], config: str | None = None) -> list[str]:
-    with pytest.raises(BadSettings) as caught:
-        load(flags, config)
-    return caught.value.lines
 
 
 # One flag each: setting, what was given, the message between them and what is allowed.
@@ -61,7 +57,7 @@ BAD = [
     (
         "models",
         '[{"name": "a", "version": 1.1}]',
-        f"0.version: input should be a valid string; {MODELS}",
+        f"0.version: not text, so it must be in quotes; {MODELS}",
     ),
     ("models", "a\tb", f"0.name: has a control character; {MODELS}"),
     ("period_seconds", "soon", f"{NUMBER}; {SECONDS}"),
@@ -91,7 +87,7 @@ BAD = [
     (
         "require_server_ready",
         "perhaps",
-        "input should be a valid boolean, unable to interpret input; allowed: true or false",
+        "input should be a valid boolean, unable to interpret input; allowed: auto, true or false",
     ),
     (
         "readiness_policy",
@@ -155,6 +151,164 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path, monkeypatch):
     ]
 
 
+def test_a_key_of_a_json_object_that_is_given_twice_is_named():
+    (line,) = errors({"models": '[{"name": "a", "name": "b"}]'})
+    assert "a JSON object has a key more than once: name; allowed: " in line
+
+
+def test_a_json_list_that_is_nested_too_deeply_is_named():
+    (line,) = errors({"models": "[" * 100_000})
+    assert "not a JSON list: it is nested too deeply; allowed: " in line
+
+
+def test_a_header_that_is_given_twice_is_refused():
+    (line,) = errors({"headers": "x-a=1, x-a=2"})
+    assert f"{HIDDEN} by --headers: a header is given more than once; allowed: " in line
+
+
+def test_a_variable_that_is_given_twice_is_refused(monkeypatch):
+    monkeypatch.setenv("SIDECAR_JITTER", "0.1")
+    monkeypatch.setenv("sidecar_jitter", "0.2")
+    assert errors({}) == ["jitter: given twice, by SIDECAR_JITTER and by sidecar_jitter"]
+
+
+QUOTED = sorted({*Settings.model_fields} - {"headers"})
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+@pytest.mark.parametrize("setting", QUOTED)
+def test_quotes_around_a_whole_value_are_named(setting, quote, tmp_path, monkeypatch):
+    text = f"{quote}1{quote}"
+    reason = f"the quotes {quote} are part of the value; leave them out"
+    assert reason in errors({setting: text})[0]
+    monkeypatch.setenv(f"SIDECAR_{setting.upper()}", text)
+    assert reason in errors({})[0]
+    monkeypatch.delenv(f"SIDECAR_{setting.upper()}")
+    assert reason in in_file(tmp_path, yaml.safe_dump({setting: text}))[0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['"resnet50,bert:3"', '\'[{"name": "a"}]\'', 'a,"b"', "[\"'a'\"]", 'a:"3"'],
+)
+def test_quotes_around_models_or_one_of_them_are_named(value):
+    (line,) = errors({"models": value})
+    assert "are part of the value; leave them out" in line
+
+
+def test_quotes_around_headers_are_named_and_the_value_is_not_shown():
+    (line,) = errors({"headers": '"authorization=s3cret"'})
+    assert line.startswith(f'headers: {HIDDEN} by --headers: the quotes " are part of the value')
+    assert "s3cret" not in line
+
+
+def test_quotes_around_the_name_of_the_settings_file_are_named(monkeypatch):
+    reason = "the quotes ' are part of the value; leave them out; allowed: the path of a YAML file"
+    assert errors({}, "'/x'") == [f"config: given \"'/x'\": {reason}"]
+    monkeypatch.setenv("SIDECAR_CONFIG", "'/x'")
+    assert errors({}) == [f"config: given \"'/x'\": {reason}"]
+
+
+@pytest.mark.parametrize("content", ["models: {name: a}", 'models: \'{"name": "a"}\''])
+def test_one_model_instead_of_a_list_is_named(content, tmp_path):
+    (line,) = in_file(tmp_path, content)
+    assert "one mapping and not a list; a list of one is in brackets, [{...}]; allowed: " in line
+
+
+def test_headers_in_json_are_named():
+    (line,) = errors({"headers": '{"a": "b"}'})
+    assert f"{HIDDEN} by --headers: JSON; as text it is name=value; allowed: " in line
+
+
+@pytest.mark.parametrize("value", ["a:,b", "a,b: ", '["a:"]'])
+def test_a_colon_without_a_version_is_refused(value):
+    (line,) = errors({"models": value})
+    assert "has no version after its colon; allowed: " in line
+
+
+def reasons(lines: list[str]) -> dict[str, str]:
+    """What is wrong with each setting, without what was given and what is allowed."""
+    return {
+        line.partition(":")[0]: line.partition(": given ")[2].partition(": ")[2].partition("; ")[0]
+        for line in lines
+    }
+
+
+def test_a_rule_between_two_settings_is_checked_although_another_one_is_broken():
+    told = reasons(errors({"timeout_seconds": "9", "max_age_seconds": "7"}))
+    assert told == {
+        "timeout_seconds": "not shorter than period_seconds, 5",
+        "max_age_seconds": "shorter than a period with its jitter and the timeout, 14.25: good"
+        " answers would grow old between two rounds",
+    }
+
+
+@pytest.mark.parametrize(
+    ("bad", "least"),
+    [("period_seconds", "4"), ("timeout_seconds", "5.25"), ("jitter", "9")],
+)
+def test_the_age_is_held_to_what_is_known_of_a_round(bad, least):
+    given = {"timeout_seconds": "4", "max_age_seconds": "3", bad: "x"}
+    told = reasons(errors(given))
+    assert set(told) == {bad, "max_age_seconds"}
+    assert f"and the timeout, {least}: " in told["max_age_seconds"]
+
+
+def test_a_plaintext_url_is_told_although_it_is_bad(pki):
+    lines = errors(
+        {"server_url": "http://h:99999", "tls_ca_file": str(pki.ca), "tls_server_name": "a"}
+    )
+    told = reasons(lines)
+    assert set(told) == {"server_url", "tls_ca_file", "tls_server_name"}
+    assert "http:// is plaintext, but TLS was asked for" in lines[1]
+
+
+def test_a_key_without_a_certificate_is_told_although_it_cannot_be_read():
+    lines = errors({"tls_key_file": "/nowhere"})
+    assert (
+        "cannot be read: No such file or directory, tls_cert_file and tls_key_file come" in lines[0]
+    )
+    lines = errors({"tls_cert_file": "/nowhere"})
+    assert [line.partition(":")[0] for line in lines] == ["tls_cert_file", "tls_key_file"]
+
+
+def test_a_token_beside_headers_that_are_bad_is_told(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("x")
+    lines = errors({"headers": "authorization=\xe9", "bearer_token_file": str(token)})
+    assert [line.partition(":")[0] for line in lines] == ["headers", "bearer_token_file"]
+    assert "headers holds an authorization already" in lines[1]
+
+
+def test_a_policy_that_even_bad_models_cannot_meet_is_told():
+    told = reasons(errors({"models": "a,a", "readiness_policy": "3"}))
+    assert told["readiness_policy"] == "only 2 required models are configured"
+    assert set(reasons(errors({"models": "[", "readiness_policy": "3"}))) == {"models"}
+
+
+@pytest.mark.parametrize(
+    "authority", ["a b", "a/b", "http://a", "\xfc", "a@b", "a:x", "a:123456", "[::1", ":80", "a?b"]
+)
+def test_an_authority_is_a_host_and_a_port(authority):
+    (line,) = errors({"authority": authority})
+    assert line.endswith("; allowed: host or host:port; IPv6 in brackets")
+
+
+def test_a_setting_that_a_command_has_itself_may_not_be_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIDECAR_GRPC_SERVICE", "a.B")
+    path = tmp_path / "s.yaml"
+    path.write_text("models: [x]\n")
+    own = {"server_url": "h:1", "models": ["a"], "grpc_service": "a.C"}
+    with pytest.raises(BadSettings) as caught:
+        load({"server_url": "h:2"}, str(path), own)
+    why = "the demo has its own, which cannot be changed"
+    assert caught.value.lines == [
+        f"server_url: given 'h:2' by --server-url: {why}",
+        f"grpc_service: given 'a.B' by SIDECAR_GRPC_SERVICE: {why}",
+        f"models: given ['x'] by {path}: {why}",
+    ]
+
+
 def test_a_variable_in_lower_case_is_named_as_a_source_too(monkeypatch):
     monkeypatch.setenv("sidecar_http_port", "x")
     (line,) = errors({})
@@ -188,7 +342,10 @@ def test_a_setting_that_nothing_resembles_is_just_named(tmp_path):
         (b"a: \x07", "is not YAML"),
         (b"- a", "is not a mapping of settings to values"),
         (b"1: a", "is not a mapping of settings to values"),
-        (b"a: !!timestamp x", "is not YAML"),
+        (b"!!timestamp x", "is not YAML"),
+        (b"a: !!bool x", "is not YAML"),
+        (b"a: !!int x", "is not YAML"),
+        (b"? [a]\n: b", "is not YAML: found unhashable key in line 1"),
         (b"[" * 1000, "is not YAML"),
         (
             b"!!python/object/apply:os.system [true]",

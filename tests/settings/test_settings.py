@@ -9,7 +9,7 @@ import yaml
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
 from sidecar.health.effects import Thresholds
 from sidecar.health.verdict import Policy, Quorum
-from sidecar.settings import BadSettings, Settings, load, unknown_variables
+from sidecar.settings import BadSettings, Settings, load, variable_warnings
 
 
 @pytest.fixture
@@ -47,12 +47,13 @@ DEFAULTS = {
     "readiness_success_threshold": 1,
     "startup_grace_seconds": 0,
     "max_age_seconds": None,
-    "require_server_ready": True,
+    "require_server_ready": "auto",
     "readiness_policy": "all",
     "tls_ca_file": None,
     "tls_cert_file": None,
     "tls_key_file": None,
     "tls_server_name": None,
+    "authority": None,
     "headers": {},
     "bearer_token_file": None,
     "http_host": None,
@@ -212,16 +213,104 @@ def test_the_schema_names_every_setting_and_takes_the_short_forms():
 
 
 def test_variables_that_are_most_likely_misspelt_are_found():
-    environ = [
-        "SIDECAR_PERIOD_SECOND",
-        "SIDECAR_PERIOD_SECONDS",
-        "SIDECAR_CONFIG",
-        "SIDECAR_SERVICE_HOST",
-        "SIDECAR_PORT",
-        "SIDECAR_PORT_9808_TCP_ADDR",
-        "PATH",
+    environ = {
+        "SIDECAR_PERIOD_SECOND": "3",
+        "SIDECAR_PERIOD_SECONDS": "3",
+        "SIDECAR_CONFIG": "/x",
+        "SIDECAR_HTPP_PORT": "9808",
+        "sidecar_zzz": "1",
+        "PATH": "/bin",
+    }
+    assert variable_warnings(environ) == [
+        "SIDECAR_HTPP_PORT is set, but there is no such setting; did you mean SIDECAR_HTTP_PORT?",
+        "SIDECAR_PERIOD_SECOND is set, but there is no such setting; did you mean"
+        " SIDECAR_PERIOD_SECONDS?",
+        "sidecar_zzz is set, but there is no such setting",
     ]
-    assert unknown_variables(environ) == ["SIDECAR_PERIOD_SECOND"]
+
+
+def service_links(prefix: str) -> dict[str, str]:
+    """What the kubelet puts into a pod's environment for a Service (kubelet/envvars)."""
+    return {
+        f"{prefix}_SERVICE_HOST": "10.0.0.1",
+        f"{prefix}_SERVICE_PORT": "80",
+        f"{prefix}_SERVICE_PORT_HTTP": "80",
+        f"{prefix}_PORT": "tcp://10.0.0.1:80",
+        f"{prefix}_PORT_80_TCP": "tcp://10.0.0.1:80",
+        f"{prefix}_PORT_80_TCP_PROTO": "tcp",
+        f"{prefix}_PORT_80_TCP_PORT": "80",
+        f"{prefix}_PORT_80_TCP_ADDR": "10.0.0.1",
+        f"{prefix}_PORT_53_UDP": "udp://[fd00::1]:53",
+    }
+
+
+@pytest.mark.parametrize("service", ["SIDECAR", "SIDECAR_HTTP", "SIDECAR_MODELS_A", "SIDECAR_X_Y"])
+def test_links_to_a_service_set_nothing_and_only_the_one_like_a_setting_is_told(
+    service, file, monkeypatch
+):
+    environ = service_links(service)
+    for name, text in environ.items():
+        monkeypatch.setenv(name, text)
+    assert load({}, file("http_port: 1234\n")).http_port == 1234
+    told = [
+        "SIDECAR_HTTP_PORT is ignored: 'tcp://10.0.0.1:80' is Kubernetes' link to a Service;"
+        " enableServiceLinks: false in the pod leaves such variables out"
+    ]
+    assert variable_warnings(environ) == (told if service == "SIDECAR_HTTP" else [])
+
+
+@pytest.mark.parametrize(
+    ("flags", "gates"),
+    [
+        ({}, True),
+        ({"models": "a"}, False),
+        ({"models": "a", "require_server_ready": "auto"}, False),
+        ({"require_server_ready": "AUTO"}, True),
+        ({"models": "a", "require_server_ready": "true"}, True),
+        ({"models": "a", "require_server_ready": "yes"}, True),
+        ({"require_server_ready": "false"}, False),
+    ],
+)
+def test_server_ready_gates_by_itself_only_where_no_model_is_configured(flags, gates):
+    settings = load(flags)
+    assert settings.policy.require_server_ready is gates
+    assert SERVER_READY in settings.checks
+
+
+def test_whether_server_ready_gates_can_be_written_in_yaml(file):
+    for text, gates in (("auto", False), ("true", True), ("false", False), ("off", False)):
+        settings = load({"models": "a"}, file(f"require_server_ready: {text}\n"))
+        assert settings.policy.require_server_ready is gates
+
+
+def test_a_file_and_a_token_with_a_byte_order_mark_are_read(tmp_path, file):
+    token = tmp_path / "token"
+    token.write_text("\ufeffabc\n")
+    settings = load({}, file(f"\ufeffbearer_token_file: {token}\n"))
+    assert settings.metadata == {"authorization": "Bearer abc"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("10", 10), ("1.50", 1.5), (".5", 0.5), ("1e3", 1000), ("4.0e+3", 4000)]
+)
+def test_a_number_in_yaml_may_be_written_as_any_decimal(text, value, file):
+    settings = load({"timeout_seconds": "0.1"}, file(f"period_seconds: {text}\n"))
+    assert settings.period_seconds == value
+
+
+def test_a_version_may_be_an_ordinary_number_and_whatever_is_in_quotes_is_text(file):
+    path = file(
+        "models:\n- {name: a, version: 3}\n- {name: 'no', version: '010'}\n- '1e3'\n"
+        '- {name: "1.10", version: 0}\n'
+    )
+    assert load({}, path).checks == models(("a", "3"), ("no", "010"), ("1e3", ""), ("1.10", "0"))
+
+
+def test_a_mapping_may_be_merged_and_then_changed(file):
+    path = file(
+        "models:\n- &a {name: a, version: 1}\n- {<<: *a, name: b}\n- {<<: *a, version: 2}\n"
+    )
+    assert load({}, path).checks == models(("a", "1"), ("b", "1"), ("a", "2"))
 
 
 def test_what_stands_in_the_place_of_a_headers_name_is_not_repeated(file):

@@ -1,0 +1,105 @@
+"""The models that are asked about, and how people may write a list of them."""
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from sidecar.health.checks import Check, Rpc
+
+QUOTES = ("'", '"')
+NOT_A_LIST = "not a list"
+
+
+class Model(BaseModel):
+    """One model that is asked about. One that is not required is reported, but gates nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    version: str = ""
+    required: bool = True
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _whole(cls, value: object) -> object:
+        # YAML reads 3 as a number, which is as good; but 1.10 as 1.1, which is not.
+        return str(value) if type(value) is int else value
+
+    @field_validator("name", "version")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        return printable(without_quotes(value))
+
+    @property
+    def check(self) -> Check:
+        """The question about this model."""
+        return Check(Rpc.MODEL_READY, self.name, self.version)
+
+
+def printable(text: str) -> str:
+    """The text, or ValueError."""
+    if not text.isprintable():
+        raise ValueError("has a control character")
+    return text
+
+
+def without_quotes(value: Any) -> Any:
+    """The value, or ValueError where a text is in quotes that whoever gave it did not mean."""
+    if isinstance(value, str):
+        text = value.strip()
+        for quote in QUOTES:
+            if len(text) > 1 and text.startswith(quote) and text.endswith(quote):
+                raise ValueError(f"the quotes {quote} are part of the value; leave them out")
+    return value
+
+
+def parse(value: object) -> list[Any]:
+    """A comma-separated text, a JSON list or a list, each entry in the shape of a Model."""
+    if isinstance(value, str):
+        text = value.strip()
+        names = text.split(",") if text else []
+        value = _json(text) if text.startswith(("[", "{")) else names
+    if isinstance(value, dict):
+        raise ValueError("one mapping and not a list; a list of one is in brackets, [{...}]")
+    if not isinstance(value, list | tuple):
+        raise ValueError(NOT_A_LIST)
+    return [_entry(item) for item in value]
+
+
+def distinct(models: tuple[Model, ...]) -> tuple[Model, ...]:
+    """The models, or ValueError when one is there twice."""
+    names = [model.check.name for model in models]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"given more than once: {', '.join(twice)}")
+    return models
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text, object_pairs_hook=_mapping)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not a JSON list: {error}") from None
+    except RecursionError:
+        raise ValueError("not a JSON list: it is nested too deeply") from None
+
+
+def _mapping(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    keys = [key for key, _ in pairs]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ValueError(f"a JSON object has a key more than once: {', '.join(twice)}")
+    return dict(pairs)
+
+
+def _entry(item: object) -> object:
+    if isinstance(item, dict | Model):
+        return item
+    if not isinstance(item, str):
+        return {"name": item}
+    text = item.strip()
+    name, colon, version = text.rpartition(":")
+    if colon and not version:
+        raise ValueError(f"{text!r} has no version after its colon")
+    return {"name": name, "version": version} if colon else {"name": version}
