@@ -57,6 +57,7 @@ class Connection:
         self._watched: grpc.aio.Channel | None = None
         self._seen = grpc.ChannelConnectivity.IDLE
         self._calls: dict[str, _Call] = {}
+        self._streams: set[Any] = set()
         self._closed = False
 
     async def ask(
@@ -111,6 +112,7 @@ class Connection:
         # On the wire a stream of one request is what a single request is.
         method: Any = self._open().unary_stream(f"/{self._service}/{rpc}")
         call = method(request, timeout=deadline, metadata=metadata)
+        self._streams.add(call)
         try:
             with self._reported(rpc, metadata, about):
                 async for reply in call:
@@ -119,6 +121,7 @@ class Connection:
                         yield answer
         finally:
             call.cancel()
+            self._streams.discard(call)
 
     def _deadline(self, timeout: Timeout) -> float | None:
         return self._timeout if isinstance(timeout, UseClientDefault) else check_timeout(timeout)
@@ -155,8 +158,11 @@ class Connection:
         Calls under way get so many seconds to end, and without them are cancelled.
         """
         channel, self._channel = self._channel, None
+        streams, self._streams = self._streams, set()
         if channel is not None and self._loop is asyncio.get_running_loop():
             await channel.close(grace)
+            for call in streams:  # which grpcio 1.62 leaves open
+                call.cancel()
 
     async def close(self, grace: float | None = None) -> None:
         """Closes the channel; a second close does nothing. `grace` as of reconnect()."""
