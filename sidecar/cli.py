@@ -24,6 +24,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SIGNALLED = 128  # a shell's way to tell which signal ended a process
 DAY = 86400
 
+# Seconds within which the settings and their files have to be read.
+START_DEADLINE = 10
+
 OUTPUTS = ("text", "json")
 
 COMMANDS = {
@@ -46,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # unless it is told otherwise before it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with _importing():
+        from sidecar.blocking import BlockingCalls
         from sidecar.settings import BadSettings, Settings, config_path, load, unknown_variables
 
     options = _parser(Settings).parse_args(args)
@@ -55,9 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = _flags(options, Settings)
     wrong = _wrong_options(options)
     try:
-        settings = load(flags, options.config)
+        # A file system that hangs must not keep the process from saying so.
+        settings = BlockingCalls("reading the settings and their files", START_DEADLINE).wait(
+            partial(load, flags, options.config)
+        )
     except BadSettings as error:
         wrong += error.lines
+    except TimeoutError as error:
+        wrong.append(str(error))
     if wrong:
         for line in wrong:
             print(f"sidecar: {line}", file=sys.stderr)
@@ -132,6 +141,7 @@ def _serve(
     with _importing():
         from sidecar import daemon, listener, logs
 
+    logs.queue_stderr()
     logs.configure(settings.log_level, settings.log_format)
     try:
         bound = listener.bind(settings.http_host, settings.http_port)

@@ -216,13 +216,31 @@ class Loading:
         self._successful.set(0)
 
 
-def register_process(registry: CollectorRegistry, versions: Mapping[str, str]) -> None:
-    """What is known of this process itself, and does not change while it runs."""
+class _LogLines(Collector):
+    """Counts the log lines that were dropped."""
+
+    def __init__(self, dropped: Callable[[], int]) -> None:
+        self._dropped = dropped
+
+    def collect(self) -> Iterator[Metric]:
+        """The count of this moment."""
+        yield CounterMetricFamily(
+            "inference_sidecar_log_lines_dropped",
+            "Log lines that standard error did not take.",
+            value=self._dropped(),
+        )
+
+
+def register_process(
+    registry: CollectorRegistry, versions: Mapping[str, str], log_lines_dropped: Callable[[], int]
+) -> None:
+    """What is known of this process itself: its versions, its log, its resources."""
     # Otherwise a `_created` gauge would stand beside each counter and histogram.
     prom.disable_created_metrics()  # type: ignore[no-untyped-call]
     prom.Info("inference_sidecar_build", "Versions of the sidecar.", registry=registry).info(
         dict(versions)
     )
+    registry.register(_LogLines(log_lines_dropped))
     prom.ProcessCollector(registry=registry)
     prom.PlatformCollector(registry=registry)
     prom.GCCollector(registry=registry)

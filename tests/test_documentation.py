@@ -61,7 +61,7 @@ def test_every_metric_is_in_the_table_with_its_type_and_labels():
     collector = HealthCollector(initial, counter, lambda: Policy(max_age=1), {}, lambda: 0)
     registry.register(collector)
     Loading(registry).succeeded(0, {"ca": 0})
-    register_process(registry, {})
+    register_process(registry, {}, lambda: 0)
     families = {family.name: family for family in registry.collect()}
     suffix = {"counter": "_total", "info": "_info"}
     expected = {

@@ -194,7 +194,7 @@ def test_what_belongs_to_a_check_that_is_no_longer_asked_is_forgotten(page):
 
 
 def test_what_is_known_of_the_process_is_shown(page):
-    register_process(page.registry, {"version": "1", "python": "3", "grpcio": "2"})
+    register_process(page.registry, {"version": "1", "python": "3", "grpcio": "2"}, lambda: 0)
     assert page.value("inference_sidecar_build_info", version="1", python="3", grpcio="2") == 1
     assert page.value("process_start_time_seconds") > 0
     samples = [sample.name for family in page.registry.collect() for sample in family.samples]

@@ -2,15 +2,18 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 
-from sidecar.reload import Reloader, look
-from sidecar.settings import Settings, load
-from tests.support import Sidecar, running_sidecar, wait_until
+from sidecar.blocking import BlockingCalls
+from sidecar.loading import Loaded, read
+from sidecar.reload import Reloader
+from sidecar.settings import load
+from tests.support import Sidecar, eventually, running_sidecar, wait_until
 from tests.toy import ToyProcess
 from tests.volume import Volume, pair
 
@@ -109,7 +112,7 @@ def test_a_file_that_is_gone_is_waited_for(toy, tmp_path):
 
 def test_sighup_loads_at_once(toy, volume, tmp_path):
     volume.put(**{"sidecar.yaml": "models: [a]"})
-    flags = ("--period-seconds=3600", "--timeout-seconds=0.4")
+    flags = ("--reload-interval-seconds=3600",)
     with configured(toy, volume, tmp_path / "log", *flags) as sidecar:
         sidecar.wait_for("/readyz", 200)
         volume.put(**{"sidecar.yaml": "models: [a, b]"})
@@ -190,24 +193,70 @@ def test_a_key_that_everybody_may_read_is_warned_of(toy, tmp_path):
     token.chmod(0o644)
     flags = (f"--bearer-token-file={token}", "--models=a")
     with running_sidecar(tmp_path / "log", f"--server-url={toy.url}", *flags) as sidecar:
-        assert sidecar.records("bearer_token_file: everybody on this machine may read")
+        wait_until(lambda: sidecar.records("bearer_token_file: everybody on this machine may read"))
     token.chmod(0o600)
     with running_sidecar(tmp_path / "log", f"--server-url={toy.url}", *flags) as sidecar:
+        sidecar.wait_for("/readyz", 200)
         assert not sidecar.records("everybody on this machine")
 
 
-async def test_what_was_replaced_while_it_was_read_is_taken_over_in_the_first_period(tmp_path):
-    quick = {"period_seconds": "0.1", "timeout_seconds": "0.05"}
-    before, after = load({**quick, "models": "a"}), load({**quick, "models": "b"})
-    config, applied = tmp_path / "sidecar.yaml", asyncio.Event()
-    seen = look([config])
-    config.write_text("replaced")
+def files() -> BlockingCalls:
+    return BlockingCalls("reading", 10)
 
-    async def apply(settings: Settings) -> None:
-        assert settings is after
+
+QUICK = {"reload_interval_seconds": "0.05"}
+
+
+async def test_what_was_replaced_while_it_was_read_is_taken_over_at_the_first_look(tmp_path):
+    config, applied = tmp_path / "sidecar.yaml", asyncio.Event()
+    config.write_text("models: [a]")
+
+    def load_slowly():
+        settings = load(QUICK, str(config))
+        config.write_text("models: [b]")
+        return settings
+
+    before = read(load_slowly, config, time.monotonic)
+    after = read(lambda: load(QUICK, str(config)), config, time.monotonic)
+
+    async def apply(loaded: Loaded) -> None:
+        assert loaded is after
         applied.set()
 
-    reloader = Reloader(before, config, seen, load=lambda: after, apply=apply, refused=pytest.fail)
+    reloader = Reloader(
+        before, config, files(), load=lambda: after, apply=apply, refused=pytest.fail
+    )
     running = asyncio.create_task(reloader.run())
     await asyncio.wait_for(applied.wait(), 10)
+    running.cancel()
+
+
+async def test_new_settings_that_name_another_file_are_loaded_once(tmp_path):
+    config, token = tmp_path / "sidecar.yaml", tmp_path / "token"
+    config.write_text("models: [a]")
+    token.write_text("secret")
+    looks, loads = [], []
+
+    class Files(BlockingCalls):
+        async def run(self, call):
+            looks.append(call)
+            return await super().run(call)
+
+    def load_now() -> Loaded:
+        loads.append(1)
+        return read(lambda: load(QUICK, str(config)), config, time.monotonic)
+
+    async def apply(loaded: Loaded) -> None:
+        assert loaded.settings.bearer_token_file == token
+
+    before = load_now()
+    config.write_text(f"models: [a]\nbearer_token_file: {token}")
+    reloader = Reloader(
+        before, config, Files("reading", 10), load=load_now, apply=apply, refused=pytest.fail
+    )
+    running = asyncio.create_task(reloader.run())
+    await eventually(lambda: len(loads) == 2)
+    seen = len(looks)
+    await eventually(lambda: len(looks) >= seen + 3)
+    assert len(loads) == 2
     running.cancel()
