@@ -104,7 +104,10 @@ def _one_for_all(
         async with one_at_a_time:
             # Whoever asks from now on wants to know of what happens from now on.
             del coming[wanted]
-            return await calls.run(make(wanted))
+            try:
+                return await calls.run(make(wanted))
+            except OSError as error:  # it hangs, or there is no thread left
+                raise web.HTTPServiceUnavailable(text=f"{error}\n") from None
 
     async def give(wanted: str) -> bytes:
         if wanted not in coming:

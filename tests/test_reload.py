@@ -1,6 +1,7 @@
 """New settings and replaced files under a running sidecar, over real gRPC and HTTP."""
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -108,6 +109,39 @@ def test_a_file_that_is_gone_is_waited_for(toy, tmp_path):
         token.write_text("second")
         wait_until(lambda: sidecar.metric(SUCCESSFUL) == 1)
         assert sidecar.failed_polls() == 0
+
+
+@pytest.mark.parametrize("name", ["sidecar.yaml", "token"])
+def test_a_fifo_in_the_place_of_a_file_is_refused_and_a_file_taken_again(toy, tmp_path, name):
+    config, token = tmp_path / "sidecar.yaml", tmp_path / "token"
+    config.write_text("models: [a]")
+    token.write_text("secret")
+    flags = (f"--config={config}", f"--bearer-token-file={token}")
+    with running_sidecar(tmp_path / "log", f"--server-url={toy.url}", *flags) as sidecar:
+        sidecar.wait_for("/readyz", 200)
+        before, fifo = (tmp_path / name).read_text(), tmp_path / "fifo"
+        os.mkfifo(fifo)
+        fifo.replace(tmp_path / name)
+        wait_until(lambda: sidecar.metric(SUCCESSFUL) == 0)
+        wait_for_rounds(sidecar, 3)
+        assert [record["msg"] for record in sidecar.records("the settings stay as they were")] == [
+            f"the settings stay as they were: {tmp_path / name} is a FIFO, not a file"
+        ]
+        fifo.write_text(before)
+        fifo.replace(tmp_path / name)
+        wait_until(lambda: sidecar.metric(SUCCESSFUL) == 1)
+        assert sidecar.get("/readyz").status == 200
+        assert sidecar.failed_polls() == 0
+        sidecar.signal()
+        assert sidecar.wait(within=2) == 0
+
+
+def test_files_are_looked_at_at_an_interval_of_its_own(toy, volume, tmp_path):
+    volume.put(**{"sidecar.yaml": "models: [a]"})
+    with configured(toy, volume, tmp_path / "log", "--period-seconds=3600") as sidecar:
+        sidecar.wait_for("/readyz", 200)
+        volume.put(**{"sidecar.yaml": "models: [b]"})
+        wait_until(lambda: sidecar.records("the settings are loaded anew"))
 
 
 def test_sighup_loads_at_once(toy, volume, tmp_path):

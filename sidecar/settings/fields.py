@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,8 +91,8 @@ def _model(item: object) -> object:
 
 
 def _distinct(models: tuple[Model, ...]) -> tuple[Model, ...]:
-    names = [model.check.name for model in models]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    names = Counter(model.check.name for model in models)
+    twice = sorted(name for name, count in names.items() if count > 1)
     if twice:
         raise ValueError(f"given more than once: {', '.join(twice)}")
     return models

@@ -1,4 +1,4 @@
-"""What blocks whoever touches it: slow files, slow names, a pipe that nobody reads. No endpoint waits."""
+"""What blocks whoever touches it holds up no endpoint: files, names, a pipe that nobody reads."""
 
 import contextlib
 import fcntl
@@ -11,8 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -50,7 +51,7 @@ MAIN = "sys.exit(cli.main())"
 @pytest.fixture(scope="module")
 def library(tmp_path_factory) -> Path:
     """The library that makes calls slow."""
-    built = tmp_path_factory.mktemp("library") / "slow_calls.so"
+    built: Path = tmp_path_factory.mktemp("library") / "slow_calls.so"
     source = Path(__file__).with_name("slow_calls.c")
     build = (require_program("cc"), "-shared", "-fPIC", "-o", built, source, "-ldl")
     subprocess.run(build, check=True)
@@ -79,10 +80,10 @@ class Slow:
 
     def put(self, name: str, text: str) -> Path:
         """A file on the slow disk, replaced at once."""
-        path = self.folder / name
-        new = path.with_suffix(".new")
+        path, new = self.folder / name, self.folder / "new"
         new.write_text(text)
-        return new.replace(path)
+        new.replace(path)
+        return path
 
 
 @pytest.fixture
@@ -116,7 +117,11 @@ class Pauses:
         """The longest answer to what is asked in the next seconds."""
         start = time.monotonic()
         wait_until(lambda: self._took and self._took[-1][0] > start + seconds, within=30)
-        return max(took for asked, took in self._took if asked >= start)
+        return self.since(start)
+
+    def since(self, start: float) -> float:
+        """The longest answer to what was asked since then."""
+        return max(took for asked, took in tuple(self._took) if asked >= start)
 
     def in_each_window(self, windows: int = 3) -> float:
         """The shortest of the longest pauses of some windows.
@@ -126,7 +131,7 @@ class Pauses:
         """
         return min(self.window() for _ in range(windows))
 
-    def __enter__(self) -> "Pauses":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -278,7 +283,12 @@ def test_a_slow_look_up_of_the_name_holds_up_no_endpoint_and_not_the_end(slow, t
 def test_a_scrape_that_hangs_holds_up_no_endpoint_and_not_the_end(slow, toy, tmp_path):
     environment = slow.environment | {"SLOW_PATHS": "/proc/"}
     flags = (f"--server-url={toy.url}", "--models=a")
-    with running_sidecar(tmp_path / "log", *flags, **environment) as sidecar:
+    program = (
+        sys.executable,
+        "-c",
+        f"{IMPATIENT} from sidecar import web; web.DEADLINE = 3; {MAIN}",
+    )
+    with running_sidecar(tmp_path / "log", *flags, program=program, **environment) as sidecar:
         sidecar.wait_for("/readyz", 200)
         with Pauses(sidecar.port) as pauses, socket.socket() as scraper:
             bound = pauses.in_each_window() + PAUSE
@@ -286,7 +296,41 @@ def test_a_scrape_that_hangs_holds_up_no_endpoint_and_not_the_end(slow, toy, tmp
             scraper.connect(("127.0.0.1", sidecar.port))
             scraper.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
             assert pauses.in_each_window() < bound
+            assert scraper.recv(1000).startswith(b"HTTP/1.1 503")
+            refused = sidecar.get("/metrics")
+            assert (refused.status, refused.text) == (
+                503,
+                "making the response takes longer than 3 s\n",
+            )
+            slow.set(OPEN, 0)
+            sidecar.wait_for("/metrics", 200)
+            slow.set(OPEN, FOR_EVER)
+            scraper.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            pauses.window(0.1)
             ends(sidecar)
+
+
+def reloaded(sidecar: Sidecar, times: int) -> bool:
+    return len(sidecar.records("the settings are loaded anew")) >= times
+
+
+def test_thousands_of_models_are_reloaded_without_a_long_pause(tmp_path):
+    models = [f"model-{number}" for number in range(2000)]
+    config = tmp_path / "sidecar.yaml"
+    config.write_text(f"models: [{', '.join(models)}]")
+    flags = (f"--config={config}", "--period-seconds=30", "--timeout-seconds=2")
+    with ToyProcess(models=dict.fromkeys(models, True)) as toy:
+        with running_sidecar(tmp_path / "log", f"--server-url={toy.url}", *flags) as sidecar:
+            sidecar.wait_for("/readyz", 200, within=30)
+            with Pauses(sidecar.port) as pauses:
+                bound = pauses.in_each_window() + PAUSE
+                longest = []
+                for count in range(3):
+                    config.write_text(f"models: [{', '.join(models[: 1000 + count])}]")
+                    start = time.monotonic()
+                    wait_until(partial(reloaded, sidecar, count + 1), within=20)
+                    longest.append(pauses.since(start))
+            assert min(longest) < bound
 
 
 class Pipe:
@@ -317,10 +361,10 @@ def pipe() -> Iterator[Pipe]:
 def logging_into(pipe: Pipe, url: str, *flags: str, command: str = "run") -> Iterator[Any]:
     """A sidecar at log level debug whose standard error, and output, is the pipe; and its port."""
     port = free_port()
-    given = (f"--server-url={url}", "--models=a", f"--http-port={port}", "--drain-seconds=0")
+    given = [f"--http-port={port}", "--drain-seconds=0"]
     quick = ("--period-seconds=0.05", "--timeout-seconds=0.04", "--log-level=debug", "--jitter=0")
-    if command == "demo":
-        given = given[2:]
+    if command == "run":
+        given += [f"--server-url={url}", "--models=a"]
     process = subprocess.Popen(
         [sys.executable, "-c", IMPATIENT + MAIN, command, *given, *quick, *flags],
         stdout=pipe.writer,
