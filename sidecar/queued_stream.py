@@ -8,57 +8,60 @@ import io
 import os
 import select
 import threading
-from collections import deque
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import TextIO
 
-ROOM = 4 * 1024 * 1024  # bytes, some 15,000 lines
+ROOM = 10_000  # writes that may wait; one is a log line of some hundred bytes
 CHUNK = 64 * 1024  # bytes that are written at once
 
 
 class QueuedStream(io.TextIOBase):
     """Takes the place of a text stream that has a file descriptor.
 
-    room:      bytes that may wait to be written.
+    room:      how many writes may wait for the thread.
     notify:    is told, in the thread, how many lines were dropped, once there is room again.
-    dropped:   how many lines were dropped so far, because there was no room or the
-               write failed.
+
+    No lock is held here: the garbage collector may run anywhere, and what it
+    finds may log.
     """
 
     def __init__(
         self, stream: TextIO, *, room: int = ROOM, notify: Callable[[int], None] = lambda _: None
     ) -> None:
-        self.dropped = 0
         self._fd = stream.fileno()
         self._encoding = stream.encoding
         self._room = room
         self._notify = notify
-        self._queue: deque[bytes] = deque()
-        self._waiting = 0  # bytes
+        self._queue: SimpleQueue[bytes | threading.Event] = SimpleQueue()
         self._full = False
+        self._refused = 0  # lines
+        self._failed = 0
         self._notified = 0
-        self._changed = threading.Condition()
         threading.Thread(target=self._write_all, name="log writer", daemon=True).start()
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were dropped so far: there was no room, or the write failed."""
+        return self._refused + self._failed
 
     def write(self, text: str) -> int:
         """Puts the text into the queue, or drops it; both at once."""
-        data = text.encode(self._encoding, "backslashreplace")
-        with self._changed:
-            # Once it is full nothing is taken until half of it is free, so that
-            # what is lost is one gap, and not every other line.
-            self._full = self._full or self._waiting + len(data) > self._room
-            if self._full:
-                self.dropped += text.count("\n")
-            else:
-                self._queue.append(data)
-                self._waiting += len(data)
-                self._changed.notify_all()
+        # Once it is full nothing is taken until half of it is free, so that what
+        # is lost is one gap, and not every other line.
+        if self._queue.qsize() >= self._room:
+            self._full = True
+        if self._full:
+            self._refused += text.count("\n")
+        else:
+            self._queue.put(text.encode(self._encoding, "backslashreplace"))
         return len(text)
 
     def drain(self, within: float | None) -> bool:
-        """Waits until everything is written, so many seconds at most; whether it is."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._waiting == 0, within)
+        """Waits until all of this is written, so many seconds at most; whether it is."""
+        done = threading.Event()
+        self._queue.put(done)
+        return done.wait(within)
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -79,22 +82,30 @@ class QueuedStream(io.TextIOBase):
 
     def _write_all(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._queue)
-                data = bytearray()
-                while self._queue and len(data) < CHUNK:
-                    data += self._queue.popleft()
-            size, lost = len(data), 0
+            data, drained = self._take()
             rest = self._write(data)
-            with self._changed:
-                self._waiting -= size
-                self._full = self._full and self._waiting > self._room // 2
-                self.dropped += rest.count(b"\n")
-                if not rest and not self._full:
-                    lost, self._notified = self.dropped - self._notified, self.dropped
-                self._changed.notify_all()
-            if lost:
-                self._notify(lost)
+            self._failed += rest.count(b"\n")
+            if drained is not None:
+                drained.set()
+            if self._queue.qsize() <= self._room // 2:
+                self._full = False
+            dropped = self.dropped
+            if dropped > self._notified and not rest and not self._full:
+                self._notify(dropped - self._notified)
+                self._notified = dropped
+
+    def _take(self) -> tuple[bytearray, threading.Event | None]:
+        """What is to be written next, and who waits for the end of it, if anybody does."""
+        data, item = bytearray(), self._queue.get()
+        try:
+            while not isinstance(item, threading.Event):
+                data += item
+                if len(data) >= CHUNK:
+                    return data, None
+                item = self._queue.get_nowait()
+        except Empty:
+            return data, None
+        return data, item
 
     def _write(self, data: bytearray) -> bytearray:
         """Writes it, which may take for ever; what could not be written."""

@@ -21,7 +21,7 @@ class Pipe:
     writer: int
     lost: list[int]
 
-    def stream(self, room: int = 100_000) -> QueuedStream:
+    def stream(self, room: int = 1000) -> QueuedStream:
         with os.fdopen(self.writer, "w", encoding="utf-8", closefd=False) as file:
             return QueuedStream(file, room=room, notify=self.lost.append)
 
@@ -63,16 +63,17 @@ def test_what_is_written_arrives_in_its_order(pipe):
 
 def test_what_has_no_room_is_dropped_and_counted_and_told_once_there_is_room(pipe):
     pipe.fill()
-    stream = pipe.stream(room=1000)
-    # What the thread has taken to write it counts as waiting.
+    stream = pipe.stream(room=10)
+    stream.write(LINE)
+    wait_until(stream._queue.empty)  # the thread waits for the pipe with it
     for _ in range(25):
         stream.write(LINE)
     assert (stream.dropped, pipe.lost) == (15, [])
     assert not stream.drain(0)
     left = b""
-    while left.count(b"\n") < 10:
+    while left.count(b"\n") < 11:
         left += pipe.read()
-    assert left.lstrip(b".").decode() == 10 * LINE
+    assert left.lstrip(b".").decode() == 11 * LINE
     wait_until(lambda: pipe.lost == [15])
     stream.write("after\n")
     assert stream.drain(10)
@@ -82,19 +83,23 @@ def test_what_has_no_room_is_dropped_and_counted_and_told_once_there_is_room(pip
 
 def test_nothing_is_taken_before_half_of_the_room_is_free(pipe):
     pipe.fill()
-    stream = pipe.stream(room=200_000)
+    stream = pipe.stream(room=2000)
+    stream.write(LINE)
+    wait_until(stream._queue.empty)
     for _ in range(2000):
         stream.write(LINE)
     stream.write("lost\n")
-    # The pipe has room for as much again: a third of the queue is on its way.
+    # The thread writes the first one, and takes a third of the queue.
     read = 0
-    while read < 100_000:
-        read += len(pipe.read(100_000 - read))
+    while read < 60_000:
+        read += len(pipe.read(60_000 - read))
     stream.write("lost as well\n")
     assert stream.dropped == 2
     while not pipe.lost:
         pipe.read()
     assert pipe.lost == [2]
+    stream.write("after\n")
+    assert stream.dropped == 2
 
 
 def test_a_pipe_without_a_reader_loses_lines_and_raises_nothing(pipe):
@@ -118,7 +123,7 @@ def test_a_descriptor_that_does_not_block_is_waited_for(pipe):
 
 
 def test_threads_may_write_at_the_same_time(pipe):
-    stream = pipe.stream(room=10_000_000)
+    stream = pipe.stream(room=1000)
     threads = [
         threading.Thread(target=lambda: [stream.write(LINE) for _ in range(100)]) for _ in range(5)
     ]

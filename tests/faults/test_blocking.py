@@ -43,7 +43,7 @@ REFUSED = "the settings stay as they were"
 IMPATIENT = (
     "import sys; from sidecar import cli, daemon, queued_stream;"
     "cli.START_DEADLINE = daemon.FILES_DEADLINE = 1;"
-    "queued_stream.QueuedStream.__init__.__kwdefaults__['room'] = 20000;"
+    "queued_stream.QueuedStream.__init__.__kwdefaults__['room'] = 100;"
 )
 MAIN = "sys.exit(cli.main())"
 
