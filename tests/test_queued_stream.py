@@ -117,7 +117,7 @@ def test_a_descriptor_that_does_not_block_is_waited_for(pipe):
     os.set_blocking(pipe.writer, False)
     stream.write(LINE)
     assert not stream.drain(0.05)
-    while not stream.drain(0):
+    while not stream.drain(0.01):
         pipe.read()
     assert stream.dropped == 0
 
