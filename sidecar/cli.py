@@ -25,7 +25,7 @@ SIGNALLED = 128  # a shell's way to tell which signal ended a process
 DAY = 86400
 
 # Seconds within which the settings and their files have to be read.
-START_DEADLINE = 30
+START_DEADLINE = 60
 
 OUTPUTS = ("text", "json")
 

@@ -28,7 +28,7 @@ from sidecar.settings import BadSettings, Settings, unknown_variables
 logger = logging.getLogger(__name__)
 
 # Seconds within which the settings and their files have to be read, all of them.
-FILES_DEADLINE = 30
+FILES_DEADLINE = 60
 
 
 async def run(

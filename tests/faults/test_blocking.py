@@ -29,11 +29,14 @@ from tests.support import (
 from tests.toy import ToyProcess
 
 STAT, OPEN, NAMES = range(3)
+CALLS = ("stat", "open", "getaddrinfo")
 FOR_EVER = 1_000_000_000  # milliseconds
 
 # The longest pause may be so much longer with a fault than without.
 PAUSE = 0.1
 WINDOW = 1.5
+
+AS_WITHOUT = dict.fromkeys(("readyz", "healthz", "livez"), "as without")
 
 SUCCESSFUL = "inference_sidecar_config_last_reload_successful"
 DROPPED = "inference_sidecar_log_lines_dropped_total"
@@ -180,7 +183,9 @@ def on_slow_files(
 
 
 @pytest.mark.parametrize("kind", [STAT, OPEN])
-def test_slow_files_hold_up_neither_endpoints_nor_polling_nor_a_drain(kind, slow, toy, tmp_path):
+def test_slow_files_hold_up_neither_endpoints_nor_polling_nor_a_drain(
+    kind, slow, toy, tmp_path, note
+):
     code = "import sys; from sidecar import cli;" + MAIN
     with on_slow_files(slow, toy, tmp_path / "log", "--drain-seconds=5", code=code) as sidecar:
         sidecar.wait_for("/readyz", 200)
@@ -198,10 +203,13 @@ def test_slow_files_hold_up_neither_endpoints_nor_polling_nor_a_drain(kind, slow
             assert pauses.in_each_window() < bound
         assert sidecar.wait() == 0
         assert time.monotonic() - told < 6
+    note(f"{CALLS[kind]} of settings and token takes 0.4 s", AS_WITHOUT)
 
 
 @pytest.mark.parametrize("kind", [STAT, OPEN])
-def test_files_that_hang_are_told_of_once_and_taken_when_they_are_back(kind, slow, toy, tmp_path):
+def test_files_that_hang_are_told_of_once_and_taken_when_they_are_back(
+    kind, slow, toy, tmp_path, note
+):
     with on_slow_files(slow, toy, tmp_path / "log") as sidecar:
         sidecar.wait_for("/readyz", 200)
         with Pauses(sidecar.port) as pauses:
@@ -224,6 +232,7 @@ def test_files_that_hang_are_told_of_once_and_taken_when_they_are_back(kind, slo
             slow.put("sidecar.yaml", "models: [a]")
             wait_until(lambda: sidecar.metric(SUCCESSFUL) == 0)
         ends(sidecar)
+    note(f"{CALLS[kind]} of settings and token hangs", AS_WITHOUT)
 
 
 def test_files_that_hang_from_the_first_moment_of_the_loop_are_waited_for(slow, toy, tmp_path):
@@ -266,7 +275,7 @@ def test_files_that_hang_before_the_start_end_it_with_code_2(command, slow):
     )
 
 
-def test_a_slow_look_up_of_the_name_holds_up_no_endpoint_and_not_the_end(slow, toy, tmp_path):
+def test_a_slow_look_up_of_the_name_holds_up_no_endpoint_and_not_the_end(slow, toy, tmp_path, note):
     flags = (f"--server-url=localhost:{toy.port}", "--models=a")
     native = {"GRPC_DNS_RESOLVER": "native"}  # which calls getaddrinfo
     with running_sidecar(tmp_path / "log", *flags, **slow.environment, **native) as sidecar:
@@ -278,9 +287,10 @@ def test_a_slow_look_up_of_the_name_holds_up_no_endpoint_and_not_the_end(slow, t
             wait_until(lambda: sidecar.get("/healthz").status == 503)
             assert pauses.in_each_window() < bound
         ends(sidecar)
+    note("the look-up hangs, the server is killed", AS_WITHOUT)
 
 
-def test_a_scrape_that_hangs_holds_up_no_endpoint_and_not_the_end(slow, toy, tmp_path):
+def test_a_scrape_that_hangs_holds_up_no_endpoint_and_not_the_end(slow, toy, tmp_path, note):
     environment = slow.environment | {"SLOW_PATHS": "/proc/"}
     flags = (f"--server-url={toy.url}", "--models=a")
     program = (
@@ -308,6 +318,7 @@ def test_a_scrape_that_hangs_holds_up_no_endpoint_and_not_the_end(slow, toy, tmp
             scraper.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
             pauses.window(0.1)
             ends(sidecar)
+    note("/proc hangs", AS_WITHOUT)
 
 
 def reloaded(sidecar: Sidecar, times: int) -> bool:
@@ -390,7 +401,9 @@ def dropped(port: int) -> float:
 
 
 @pytest.mark.parametrize("command", ["run", "demo"])
-def test_a_standard_error_that_nobody_reads_holds_up_neither_start_nor_end(command, pipe, toy):
+def test_a_standard_error_that_nobody_reads_holds_up_neither_start_nor_end(
+    command, pipe, toy, note
+):
     with logging_into(pipe, toy.url, command=command) as (process, port):
         wait_until(lambda: answers(port, "/livez"), within=20)
         path = "/readyz?exclude=model:slow-to-load" if command == "demo" else "/readyz"
@@ -403,6 +416,7 @@ def test_a_standard_error_that_nobody_reads_holds_up_neither_start_nor_end(comma
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
         assert time.monotonic() - told < 1
+    note(f"sidecar {command} at log level debug", AS_WITHOUT)
 
 
 def test_log_lines_that_were_dropped_are_counted_and_told_when_there_is_a_reader(pipe, toy):
