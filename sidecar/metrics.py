@@ -224,11 +224,8 @@ class _LogLines(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The count of this moment."""
-        yield CounterMetricFamily(
-            "inference_sidecar_log_lines_dropped",
-            "Log lines that standard error did not take.",
-            value=self._dropped(),
-        )
+        name, text = "log_lines_dropped", "Log lines that standard error did not take."
+        yield CounterMetricFamily(f"inference_sidecar_{name}", text, value=self._dropped())
 
 
 def register_process(

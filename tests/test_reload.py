@@ -5,13 +5,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trustme
 
 from sidecar.blocking import BlockingCalls
-from sidecar.loading import Loaded, read
+from sidecar.loading import Loaded, look, read, read_first
 from sidecar.reload import Reloader
 from sidecar.settings import load
 from tests.support import Sidecar, eventually, running_sidecar, wait_until
@@ -263,6 +264,18 @@ async def test_what_was_replaced_while_it_was_read_is_taken_over_at_the_first_lo
     running = asyncio.create_task(reloader.run())
     await asyncio.wait_for(applied.wait(), 10)
     running.cancel()
+
+
+@pytest.mark.parametrize("now", ["models: [b]", "models: [b", None])
+def test_what_changes_while_the_process_starts_is_left_to_the_first_look(tmp_path, now):
+    config = tmp_path / "sidecar.yaml"
+    config.write_text("models: [a]")
+    at_start = load(QUICK, str(config))
+    read_now = partial(read, lambda: load(QUICK, str(config)), config, time.monotonic)
+    assert read_first(at_start, read_now, time.monotonic).seen == look([config])
+    config.unlink() if now is None else config.write_text(now)
+    loaded = read_first(at_start, read_now, time.monotonic)
+    assert (loaded.settings, loaded.seen) == (at_start, [])
 
 
 async def test_new_settings_that_name_another_file_are_loaded_once(tmp_path):
