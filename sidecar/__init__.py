@@ -18,6 +18,9 @@ status.py    the one JSON document
 page/        the status page
 settings/    every knob, where it comes from, and every error in words
 certificates.py  when the TLS files expire
+blocking.py  blocking calls in daemon threads, with a deadline
+queued_stream.py  a stream whose write never blocks
+loading.py   the settings with what their files hold
 assembly.py  what a daemon and a single check have in common
 daemon.py    puts the rooms together, and stops them in order
 check.py     asks once, or until all is ready, and leaves

@@ -5,10 +5,12 @@ one alone: `localhost` is `::1` and `127.0.0.1`, and a server on one of them
 looks unreachable whenever the other one was tried last.
 """
 
-import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
+
+from sidecar.blocking import BlockingCalls
 
 # Of a name with more addresses than this, the others are not asked by themselves.
 MOST = 8
@@ -17,10 +19,11 @@ MOST = 8
 Lookup = Callable[[str, int], Awaitable[list[tuple[socket.AddressFamily, str]]]]
 
 
-async def lookup(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
-    """The address family and the address of each of a host's addresses."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+async def look_up(
+    calls: BlockingCalls, host: str, port: int
+) -> list[tuple[socket.AddressFamily, str]]:
+    """The address family and the address of each of a host's addresses; OSError for none."""
+    found = await calls.run(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
     return [(family, str(address[0])) for family, *_, address in found]
 
 

@@ -4,12 +4,14 @@ import asyncio
 import os
 import random
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from sidecar import __version__, addresses, prober
+from sidecar.blocking import BlockingCalls
 from sidecar.board import Board
 from sidecar.client import InferenceGRPCClient
-from sidecar.client.channel import parse_url
+from sidecar.client.channel import credentials, parse_url
 from sidecar.health.checks import Check, Observation
 from sidecar.poller import Poller, Schedule
 from sidecar.settings import Settings
@@ -28,19 +30,27 @@ class Asking(Protocol):
 
 
 def make_prober(settings: Settings, clock: Callable[[], float]) -> prober.Prober:
-    """A prober with a connection of its own."""
+    """A prober with a connection of its own; reads the TLS files and the token."""
     target = parse_url(settings.server_url, tls=settings.tls)
     args = _channel_args(settings)
     # Whoever gave a name to expect has said how the server is to be addressed.
     named = settings.authority or settings.tls_server_name
     by_name = args if named else [*args, *addresses.named(target.address)]
+    files = {
+        "root_certificates": _path(settings.tls_ca_file),
+        "private_key": _path(settings.tls_key_file),
+        "certificate_chain": _path(settings.tls_cert_file),
+    }
+    creds = credentials(**files) if target.tls else None
+    calls = BlockingCalls("looking up the server's name", settings.timeout_seconds)
+    look_up = partial(addresses.look_up, calls)
 
     async def by_address() -> list[InferenceGRPCClient]:
-        urls = await addresses.urls(target.address, addresses.lookup)
-        return [_client(settings, url, by_name, tls=target.tls) for url in urls]
+        urls = await addresses.urls(target.address, look_up)
+        return [_client(settings, url, by_name, creds=creds) for url in urls]
 
     return prober.Prober(
-        _client(settings, settings.server_url, args, tls=settings.tls),
+        _client(settings, settings.server_url, args, use_ssl=settings.tls, **files),
         timeout=settings.timeout_seconds,
         headers=settings.metadata,
         clock=clock,
@@ -90,17 +100,10 @@ def _channel_args(settings: Settings) -> prober.ChannelArgs:
 
 
 def _client(
-    settings: Settings, url: str, channel_args: prober.ChannelArgs, *, tls: bool
+    settings: Settings, url: str, channel_args: prober.ChannelArgs, **tls: Any
 ) -> InferenceGRPCClient:
     return InferenceGRPCClient(
-        url,
-        use_ssl=tls,
-        root_certificates=_path(settings.tls_ca_file),
-        private_key=_path(settings.tls_key_file),
-        certificate_chain=_path(settings.tls_cert_file),
-        channel_args=channel_args,
-        retries=0,
-        grpc_service=settings.grpc_service,
+        url, channel_args=channel_args, retries=0, grpc_service=settings.grpc_service, **tls
     )
 
 

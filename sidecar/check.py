@@ -211,7 +211,7 @@ class _Waiting:
     def draw(self, inquiry: _Inquiry) -> None:
         """Writes the terminal's line anew; its end is cut, for a line that wraps stays."""
         if self._stream is not None and self._terminal:
-            columns = os.get_terminal_size(self._stream.fileno()).columns or COLUMNS
+            columns = _columns(self._stream.fileno())
             line = self._line(inquiry, _awaited(inquiry.failing()))[: columns - 1]
             write(self._stream, f"\r{line:{len(self._shown)}}")
             self._shown = line
@@ -225,6 +225,13 @@ class _Waiting:
 
     def _line(self, inquiry: _Inquiry, awaited: str) -> str:
         return f"waiting for {awaited}, {int(inquiry.elapsed)} s{self._of}"
+
+
+def _columns(fd: int) -> int:
+    try:
+        return os.get_terminal_size(fd).columns or COLUMNS
+    except OSError:  # the terminal is gone
+        return COLUMNS
 
 
 def write(stream: TextIO | None, text: str) -> None:

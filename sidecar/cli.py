@@ -22,6 +22,9 @@ BUG = os.EX_SOFTWARE  # 70
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SIGNALLED = 128  # a shell's way to tell which signal ended a process
 
+# Seconds within which the settings and their files have to be read.
+START_DEADLINE = 60
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command. Returns its exit code: 2 when the settings are bad, 70 after a bug."""
@@ -43,6 +46,7 @@ def _main(args: list[str]) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with _importing():
         from sidecar import arguments
+        from sidecar.blocking import BlockingCalls
         from sidecar.settings import BadSettings, Settings, config_path, load, variable_warnings
 
     found = arguments.parse(args)
@@ -56,9 +60,11 @@ def _main(args: list[str]) -> int:
         start = partial(load, found.settings, found.config, OWN)
     wrong = found.wrong
     try:
-        settings = start()
-    except BadSettings as error:
-        wrong = wrong + error.lines
+        # A file system that hangs must not keep the process from saying so.
+        reading = BlockingCalls("reading the settings and their files", START_DEADLINE)
+        settings = reading.wait(start)
+    except (BadSettings, TimeoutError) as error:
+        wrong = [*wrong, *str(error).splitlines()]
     if wrong:
         for line in wrong:
             print(f"sidecar: {line}", file=sys.stderr)
@@ -102,6 +108,7 @@ def _serve(
     with _importing():
         from sidecar import daemon, listener, logs
 
+    logs.queue_stderr()
     logs.configure(settings.log_level, settings.log_format)
     try:
         bound = listener.bind(settings.http_host, settings.http_port)

@@ -9,7 +9,6 @@ import os
 import platform
 import signal
 import socket
-import sys
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from importlib.metadata import version
@@ -18,13 +17,18 @@ from typing import Any
 
 from prometheus_client.registry import CollectorRegistry
 
-from sidecar import __version__, assembly, demo, metrics, status, web
+from sidecar import __version__, assembly, demo, loading, logs, metrics, status, web
+from sidecar.blocking import BlockingCalls
 from sidecar.force import Force, summary
 from sidecar.listener import Listener, address
-from sidecar.reload import Reloader, look
+from sidecar.loading import Loaded
+from sidecar.reload import Reloader
 from sidecar.settings import BadSettings, Settings, variable_warnings
 
 logger = logging.getLogger(__name__)
+
+# Seconds within which the settings and their files have to be read, all of them.
+FILES_DEADLINE = 60
 
 
 async def run(
@@ -39,35 +43,52 @@ async def run(
     they name has changed.
 
     Signals first, so that none is missed; then the endpoints, which answer
-    from the first moment; then the polling, which gives them something to say.
+    from the first moment; then the files, which are read outside the loop, and
+    the polling.
     """
-    # Looked at before they are read: what is replaced from now on is seen by that.
-    seen = look([] if config is None else [config])
-    try:
-        settings = load()
-    except (BadSettings, OSError):  # since it was good
-        seen = []
-    seen += look(settings.files.values())
     registry = CollectorRegistry()
     force = Force(settings, registry)
     stop = _Stop(force.board.drain)
     judges = force.judges()
-    metrics.register_process(registry, _versions())
+    metrics.register_process(registry, _versions(), logs.lines_dropped)
     app = web.build_app(judges, partial(_status, force), partial(_scrape, force, registry))
     listener = Listener(app)
     await listener.start(bound)
+    try:
+        _announce(settings, bound)
+        await _work((_poll(force, load, config), listener.tend()), stop, force)
+    finally:
+        await listener.close()
+    logger.info("stopped")
+
+
+async def _poll(force: Force, load: Callable[[], Settings], config: Path | None) -> None:
+    """Reads the files; then polls and watches them."""
+    files = BlockingCalls("reading the settings and their files", FILES_DEADLINE)
+    read = partial(loading.read, load, config, force.clock)
+    first = partial(loading.read_first, force.settings, read, force.clock)
+    loaded = await _read_first(first, files, force)
+    force.start(loaded)
     reloader = Reloader(
-        settings, config, seen, load=load, apply=force.apply, refused=force.loading.failed
+        loaded, config, files, load=read, apply=force.apply, refused=force.loading.failed
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
     try:
-        _announce(settings, bound)
-        jobs = force.poller.run(), reloader.run(), listener.tend()
-        await _work(jobs, stop, force)
+        await asyncio.gather(force.poller.run(), reloader.run())
     finally:
         await force.link.close()
-        await listener.close()
-    logger.info("stopped")
+
+
+async def _read_first(read: Callable[[], Loaded], files: BlockingCalls, force: Force) -> Loaded:
+    """What the files hold, as soon as they can be read."""
+    while True:
+        try:
+            return await files.run(read)
+        except (BadSettings, OSError) as error:
+            if force.loading.successful:
+                logger.warning("nothing is asked before the files can be read: %s", error)
+            force.loading.failed()
+        await asyncio.sleep(force.settings.reload_interval_seconds)
 
 
 async def run_demo(
@@ -81,8 +102,7 @@ async def run_demo(
         own = {"server_url": f"127.0.0.1:{server.port}"}
         script = asyncio.create_task(demo.perform(server))
         text = demo.announcement(bound.getsockname()[1], settings.drain_seconds)
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        logs.print_aside(text)
         try:
             await run(
                 settings.model_copy(update=own),

@@ -1,24 +1,23 @@
 """The settings in force, what follows from them, and how others take their place."""
 
 import logging
-import stat
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from prometheus_client.registry import CollectorRegistry
 
 from sidecar import assembly, logs, metrics
 from sidecar.board import Board
-from sidecar.certificates import latest_expiry, leaf_expiry
 from sidecar.health import verdict
 from sidecar.health.checks import SERVER_LIVE, Answer
 from sidecar.health.state import Health
 from sidecar.history import History
+from sidecar.loading import Loaded
 from sidecar.poll_counter import PollCounter
-from sidecar.prober import Link
+from sidecar.poller import Poller
+from sidecar.prober import Link, Prober
 from sidecar.settings import BadSettings, Settings
 
 logger = logging.getLogger(__name__)
@@ -28,7 +27,13 @@ FIXED = ("http_host", "http_port")
 
 
 class Force:
-    """The settings in force and what follows from them; how others take their place."""
+    """The settings in force and what follows from them; how others take their place.
+
+    Nothing is asked before `start`, which brings what the settings' files hold.
+    """
+
+    link: Link
+    poller: Poller
 
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
         self.clock = time.monotonic
@@ -41,11 +46,15 @@ class Force:
         )
         self.history = History(health.checks)
         self.board = Board(health, [self.counter, logs.log_transitions, self.history])
-        self.link = Link(assembly.make_prober(settings, self.clock))
+        self.loaded_at = self.clock()
+
+    def start(self, loaded: Loaded) -> None:
+        """Makes the poller; the settings are the ones that were given, with their files."""
+        self.link = Link(loaded.prober)
         self.poller = assembly.make_poller(
-            self.board, assembly.schedule(settings), self.link, self.clock
+            self.board, assembly.schedule(loaded.settings), self.link, self.clock
         )
-        self._loaded(_expiry(settings))
+        self._loaded(loaded)
 
     def judges(self) -> dict[str, verdict.Judge]:
         """For each endpoint what its rule says at the moment of the call."""
@@ -55,29 +64,22 @@ class Force:
 
         return {endpoint: partial(judge, rule) for endpoint, rule in verdict.ENDPOINTS.items()}
 
-    async def apply(self, settings: Settings) -> None:
+    async def apply(self, loaded: Loaded) -> None:
         """Puts settings in force, or raises BadSettings and leaves everything as it was.
 
         They come with a connection of their own, which has to be as good as
         the one in use: ServerLive is answered over it, unless it is not over
-        the other one either.
+        the other one either. It is closed when it is not taken.
         """
-        kept = {name: getattr(self.settings, name) for name in FIXED}
-        fixed = [name for name, value in kept.items() if getattr(settings, name) != value]
-        settings = settings.model_copy(update=kept)
         try:
-            expiry = _expiry(settings)
-            candidate = assembly.make_prober(settings, self.clock)
-            answer = (await candidate.ask(SERVER_LIVE)).answer
-        except ValueError as error:  # replaced once more since it was validated
-            raise BadSettings([f"a file has changed meanwhile: {error}"]) from None
+            await self._try(loaded.prober)
+        except BaseException:
+            await loaded.prober.close()
+            raise
+        kept = {name: getattr(self.settings, name) for name in FIXED}
+        fixed = [name for name, value in kept.items() if getattr(loaded.settings, name) != value]
+        settings = loaded.settings.model_copy(update=kept)
         health = self.board.health
-        if answer is not Answer.OK and health.live.answer is Answer.OK:
-            await candidate.close()
-            text = (
-                f"ServerLive is answered with {answer} over a new connection, with ok over the old"
-            )
-            raise BadSettings([text])
         now = self.clock()
         has_started = verdict.startup(health, now, self.policy).passing
         other_server = _target(settings) != _target(self.settings)
@@ -87,41 +89,34 @@ class Force:
         self.board.reload(health.forget(now) if other_server else health, other_server=other_server)
         self.poller.schedule = assembly.schedule(settings)
         logs.configure(settings.log_level, settings.log_format)
-        self._loaded(expiry)
+        self._loaded(loaded)
         logger.info("the settings are loaded anew", extra={"fields": summary(settings)})
         for name in fixed:
             logger.warning("%s stays %r until the next start", name, kept[name])
-        await self.link.replace(candidate, other_server=other_server)
+        await self.link.replace(loaded.prober, other_server=other_server)
 
-    def _loaded(self, expiry: Mapping[str, float]) -> None:
+    async def _try(self, candidate: Prober) -> None:
+        """Asks over a new connection; BadSettings when it is worse than the one in use."""
+        try:
+            answer = (await candidate.ask(SERVER_LIVE)).answer
+        except ValueError as error:  # a token that cannot be sent, replaced since it was validated
+            raise BadSettings([f"a file has changed meanwhile: {error}"]) from None
+        if answer is not Answer.OK and self.board.health.live.answer is Answer.OK:
+            text = (
+                f"ServerLive is answered with {answer} over a new connection, with ok over the old"
+            )
+            raise BadSettings([text])
+
+    def _loaded(self, loaded: Loaded) -> None:
         self.loaded_at = self.clock()
-        self.loading.succeeded(time.time(), expiry)
-        for name in ("tls_key_file", "bearer_token_file"):
-            path = self.settings.files.get(name)
-            if path is not None and _is_open_to_all(path):
-                logger.warning("%s: everybody on this machine may read %s", name, path)
+        self.loading.succeeded(time.time(), loaded.expiry)
+        for name, path in loaded.world_readable.items():
+            logger.warning("%s: everybody on this machine may read %s", name, path)
 
 
-def _expiry(settings: Settings) -> dict[str, float]:
-    """The Unix time at which each TLS file expires."""
-    expiry = {}
-    if settings.tls_ca_file is not None:
-        expiry["ca"] = latest_expiry(settings.tls_ca_file)
-    if settings.tls_cert_file is not None:
-        expiry["cert"] = leaf_expiry(settings.tls_cert_file)
-    return expiry
-
-
-def _is_open_to_all(path: Path) -> bool:
-    try:
-        return bool(path.stat().st_mode & stat.S_IROTH)
-    except OSError:  # it is being replaced, and will be looked at again
-        return False
-
-
-def _target(settings: Settings) -> tuple[str, ...]:
+def _target(settings: Settings) -> tuple[str | None, ...]:
     """What tells one server from another."""
-    return settings.server_url, settings.grpc_service
+    return settings.server_url, settings.grpc_service, settings.authority
 
 
 def summary(settings: Settings) -> dict[str, Any]:

@@ -30,6 +30,9 @@ MOST_READERS = 16
 # before it has read the answer.
 PATIENCE = 20
 
+# Seconds that an answer in the making has at the end, and once more when it is cancelled.
+SHUTDOWN = 0.25
+
 
 class CannotListen(Exception):
     """The address cannot be listened on; the message says which and why."""
@@ -114,7 +117,7 @@ class Listener:
         self._readers = readers
         self._patience = patience
         self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=1, keepalive_timeout=patience
+            app, access_log=None, shutdown_timeout=SHUTDOWN, keepalive_timeout=patience
         )
         self._waited_for: dict[RequestHandler, float] = {}
         self._heard: set[RequestHandler] = set()

@@ -1,5 +1,6 @@
 """What people read: the formatter, and a listener that logs transitions."""
 
+import atexit
 import json
 import logging
 import sys
@@ -8,8 +9,12 @@ from typing import Any, TextIO
 
 from sidecar.board import Change
 from sidecar.health.state import Status
+from sidecar.queued_stream import QueuedStream
 
 QUIET = {"asyncio": logging.WARNING, "aiohttp": logging.WARNING, "grpc": logging.CRITICAL}
+
+# Seconds that the exit waits for lines to be written.
+EXIT_SECONDS = 0.3
 
 logger = logging.getLogger(__name__)
 
@@ -120,3 +125,32 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     # calls an error is an answer here.
     for library, least in QUIET.items():
         logging.getLogger(library).setLevel(least)
+
+
+def queue_stderr() -> None:
+    """Lets nothing that this process writes to standard error block from now on.
+
+    That holds for log records, warnings and the traceback of a bug. What waits
+    to be written at exit is given a moment.
+    """
+    if sys.stderr is None:
+        return
+    sys.stderr = QueuedStream(sys.stderr, notify=_log_dropped)
+    atexit.register(sys.stderr.drain, EXIT_SECONDS)
+
+
+def lines_dropped() -> int:
+    """How many lines standard error did not take."""
+    return sys.stderr.dropped if isinstance(sys.stderr, QueuedStream) else 0
+
+
+def print_aside(text: str) -> None:
+    """Prints to standard output, without waiting until somebody reads it."""
+    if sys.stdout is not None:
+        stream = QueuedStream(sys.stdout)
+        stream.write(f"{text}\n")
+        atexit.register(stream.drain, EXIT_SECONDS)
+
+
+def _log_dropped(lines: int) -> None:
+    logger.warning("%d log lines were dropped, because standard error did not take them", lines)

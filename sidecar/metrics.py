@@ -1,6 +1,6 @@
 """Health for Prometheus: the families of one scrape, and those of this process."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 
 import prometheus_client as prom
@@ -168,13 +168,28 @@ class Loading:
         self._successful.set(0)
 
 
-def register_process(registry: CollectorRegistry, versions: Mapping[str, str]) -> None:
-    """What is known of this process itself, and does not change while it runs."""
+class _LogLines(Collector):
+    """Counts the log lines that were dropped."""
+
+    def __init__(self, dropped: Callable[[], int]) -> None:
+        self._dropped = dropped
+
+    def collect(self) -> Iterator[Metric]:
+        """The count of this moment."""
+        name, text = "log_lines_dropped", "Log lines that standard error did not take."
+        yield CounterMetricFamily(f"inference_sidecar_{name}", text, value=self._dropped())
+
+
+def register_process(
+    registry: CollectorRegistry, versions: Mapping[str, str], log_lines_dropped: Callable[[], int]
+) -> None:
+    """What is known of this process itself: its versions, its log, its resources."""
     # Otherwise a `_created` gauge would stand beside each counter and histogram.
     prom.disable_created_metrics()  # type: ignore[no-untyped-call]
     prom.Info("inference_sidecar_build", "Versions of the sidecar.", registry=registry).info(
         dict(versions)
     )
+    registry.register(_LogLines(log_lines_dropped))
     prom.ProcessCollector(registry=registry)
     prom.PlatformCollector(registry=registry)
     prom.GCCollector(registry=registry)

@@ -1,43 +1,43 @@
-"""New settings and replaced files: looked for each period and at SIGHUP, in force whole or not."""
+"""New settings and replaced files: looked for now and then, and in force whole or not."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
-from sidecar.settings import BadSettings, Settings
+from sidecar.blocking import BlockingCalls
+from sidecar.loading import Loaded, look
+from sidecar.settings import BadSettings
 
 logger = logging.getLogger(__name__)
-
-# A file, and what tells it from another one in its place.
-Looks = list[tuple[Path, tuple[int, ...]]]
 
 
 class Reloader:
     """Watches the settings file and the files that the settings name.
 
-    settings:  in force at the start.
+    loaded:    in force at the start.
     config:    the settings file, if there is one.
-    seen:      it and those, as they were looked at before they were read.
-    load:      the settings as they would be now, or BadSettings.
+    files:     makes the calls that look at files and read them.
+    load:      the settings and their files as they would be now; BadSettings or OSError.
     apply:     puts them in force, or raises BadSettings and changes nothing.
     refused:   is told when new ones are not put in force.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        loaded: Loaded,
         config: Path | None,
-        seen: Looks,
+        files: BlockingCalls,
         *,
-        load: Callable[[], Settings],
-        apply: Callable[[Settings], Awaitable[None]],
+        load: Callable[[], Loaded],
+        apply: Callable[[Loaded], Awaitable[None]],
         refused: Callable[[], None],
     ) -> None:
-        self._settings = settings
+        self._loaded = loaded
         self._config = config
-        self._seen = seen
+        self._files = files
         self._load = load
         self._apply = apply
         self._refused = refused
@@ -52,46 +52,39 @@ class Reloader:
         wrong: list[str] = []
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.period_seconds):
+                async with asyncio.timeout(self._loaded.settings.reload_interval_seconds):
                     await self._asked.wait()
             asked = self._asked.is_set()
             self._asked.clear()
-            before, self._seen = self._seen, look(self._files())
             # What was refused may have become right without another file: the
             # server may know the new certificate by now.
-            if self._seen == before and not asked and not wrong:
-                continue
-            found = await self._reload()
+            found = await self._reload(always=asked or bool(wrong))
             if found and (asked or found != wrong):
                 for line in found:
                     logger.warning("the settings stay as they were: %s", line)
             wrong = found
 
-    async def _reload(self) -> list[str]:
+    async def _reload(self, *, always: bool) -> list[str]:
         """What is wrong with the new settings, line by line; nothing when they are in force."""
+        paths = self._paths()
         try:
-            settings = await asyncio.to_thread(self._load)
-            await self._apply(settings)
-        except (BadSettings, OSError) as error:  # OSError: a file went while it was read
+            seen = await self._files.run(partial(look, paths))
+            if seen == self._loaded.seen and not always:
+                return []
+            loaded = await self._files.run(self._load)
+            await self._apply(loaded)
+        except BadSettings as error:
             self._refused()
-            return error.lines if isinstance(error, BadSettings) else [str(error)]
-        self._settings = settings
+            return error.lines
+        except TimeoutError as error:  # the file system hangs
+            self._refused()
+            return [f"{error}: {', '.join(map(str, paths))}"]
+        except OSError as error:  # a file went while it was read
+            self._refused()
+            return [str(error)]
+        self._loaded = loaded
         return []
 
-    def _files(self) -> list[Path]:
+    def _paths(self) -> list[Path]:
         config = [] if self._config is None else [self._config]
-        return [*config, *self._settings.files.values()]
-
-
-def look(files: Iterable[Path]) -> Looks:
-    """What tells each file from the one that it was, through every link on the way to it."""
-    found: Looks = []
-    for file in files:
-        try:
-            status = file.stat()
-        except OSError:
-            found.append((file, ()))
-        else:
-            identity = (status.st_dev, status.st_ino, status.st_size)
-            found.append((file, (*identity, status.st_mtime_ns, status.st_ctime_ns)))
-    return found
+        return [*config, *self._loaded.settings.files.values()]

@@ -10,9 +10,14 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from sidecar import page
+from sidecar.blocking import BlockingCalls
 from sidecar.health.verdict import Judge, Verdict
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# Seconds within which /metrics or /status has to be made. A starved sidecar with thousands
+# of models takes some of them, and nobody waits for longer.
+DEADLINE = 60
 
 OPENMETRICS = "application/openmetrics-text"
 
@@ -94,12 +99,16 @@ def _one_for_all(
     heard. `make` is called in the loop and gives what is called in the thread.
     """
     coming: dict[str, asyncio.Task[bytes]] = {}
+    calls = BlockingCalls("making the response", DEADLINE)
 
     async def produce(wanted: str) -> bytes:
         async with one_at_a_time:
             # Whoever asks from now on wants to know of what happens from now on.
             del coming[wanted]
-            return await asyncio.to_thread(make(wanted))
+            try:
+                return await calls.run(make(wanted))
+            except OSError as error:  # it hangs, or there is no thread left
+                raise web.HTTPServiceUnavailable(text=f"{error}\n") from None
 
     async def give(wanted: str) -> bytes:
         if wanted not in coming:

@@ -206,6 +206,7 @@ def running_sidecar(
     defaults = {"--http-port": "0", "--http-host": "127.0.0.1", "--period-seconds": "0.5"}
     defaults |= {"--timeout-seconds": "0.4", "--recovery-period-seconds": "0.1"}
     defaults |= {"--drain-seconds": "0", "--log-format": "json"}
+    defaults |= {"--reload-interval-seconds": "0.5"}
     given = {arg.partition("=")[0] for arg in args}
     flags = [f"{name}={value}" for name, value in defaults.items() if name not in given]
     with (

@@ -60,7 +60,7 @@ def test_every_setting_is_in_the_table_with_its_default_and_in_its_order():
 def test_every_metric_is_in_the_table_with_its_type_and_labels():
     registry = CollectorRegistry()
     Loading(registry).succeeded(0, {"ca": 0})
-    register_process(registry, {})
+    register_process(registry, {}, lambda: 0)
     scrape = Scrape(initial(), Policy(max_age=1), 0, PollCounter(lambda: 0).counts(), registry)
     families = {family.name: family for family in scrape.collect()}
     suffix = {"counter": "_total", "info": "_info"}

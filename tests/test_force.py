@@ -1,25 +1,42 @@
 """Settings that take the place of others, in this process."""
 
 import asyncio
+import time
 
+import grpc
+import grpc.aio
 import pytest
 from prometheus_client.registry import CollectorRegistry
 
-from sidecar.demo import Late, ToyServer
+from sidecar.demo import Late, Refusal, Silence, ToyServer
 from sidecar.force import Force
-from sidecar.health.checks import SERVER_LIVE
+from sidecar.health.checks import SERVER_LIVE, Answer
 from sidecar.health.verdict import ENDPOINTS
-from sidecar.settings import BadSettings, load
+from sidecar.loading import Loaded, read
+from sidecar.settings import BadSettings, Settings, load
 from tests.support import eventually
 
 
-def loaded(server: ToyServer, **settings: str):
+def settings_for(server: ToyServer, **settings: str) -> Settings:
     return load({"server_url": f"127.0.0.1:{server.port}", **settings})
+
+
+def loaded(server: ToyServer, **settings: str) -> Loaded:
+    given = settings_for(server, **settings)
+    return read(lambda: given, None, time.monotonic)
+
+
+def in_force(server: ToyServer, **settings: str) -> Force:
+    """These settings, in force."""
+    first = loaded(server, **settings)
+    force = Force(first.settings, CollectorRegistry())
+    force.start(first)
+    return force
 
 
 async def test_what_cannot_change_while_it_runs_is_named_and_the_rest_is_taken(capsys):
     async with ToyServer({"a": True, "b": True}) as server:
-        force = Force(loaded(server, models="a"), CollectorRegistry())
+        force = in_force(server, models="a")
         await force.apply(loaded(server, models="b", http_port="1", drain_seconds="7"))
         assert [check.model for check in force.board.health.checks] == ["", "", "b"]
         assert (force.settings.http_port, force.settings.drain_seconds) == (9808, 7)
@@ -29,7 +46,7 @@ async def test_what_cannot_change_while_it_runs_is_named_and_the_rest_is_taken(c
 
 async def test_without_an_answer_over_the_old_connection_any_new_one_will_do():
     async with ToyServer({"a": True}) as server:
-        force = Force(loaded(server, models="a", grpc_service="not.There"), CollectorRegistry())
+        force = in_force(server, models="a", grpc_service="not.There")
         force.board.record(await force.link.ask(SERVER_LIVE))
         assert force.board.health.live.answer == "unimplemented"
         await force.apply(loaded(server, models="a", grpc_service="not.There.Either"))
@@ -37,38 +54,55 @@ async def test_without_an_answer_over_the_old_connection_any_new_one_will_do():
         await force.link.close()
 
 
-async def test_a_file_that_changes_while_settings_are_taken_over_changes_nothing(pki, tmp_path):
+async def test_a_file_that_changes_while_it_is_read_gives_no_settings(pki, tmp_path):
     ca = tmp_path / "ca.pem"
     ca.write_bytes(pki.ca.read_bytes())
     async with ToyServer({"a": True}) as server:
-        force = Force(loaded(server, models="a"), CollectorRegistry())
-        settings = loaded(server, models="a", tls_ca_file=str(ca))
+        settings = settings_for(server, models="a", tls_ca_file=str(ca))
         ca.write_text("half of it")
         with pytest.raises(BadSettings, match="a file has changed meanwhile: holds no certificate"):
-            await force.apply(settings)
-        assert force.settings.tls_ca_file is None
+            read(lambda: settings, None, time.monotonic)
         ca.unlink()
-        with pytest.raises(OSError, match="No such file"):
-            await force.apply(settings)
-        await force.link.close()
+        with pytest.raises(BadSettings, match=r"meanwhile: .*cannot be read"):
+            read(lambda: settings, None, time.monotonic)
 
 
 async def test_a_token_that_becomes_one_that_cannot_be_sent_changes_nothing(tmp_path):
     token = tmp_path / "token"
     token.write_text("good")
     async with ToyServer({"a": True}) as server:
-        force = Force(loaded(server, models="a"), CollectorRegistry())
-        settings = loaded(server, models="a", bearer_token_file=str(token))
+        force = in_force(server, models="a")
+        settings = settings_for(server, models="a", bearer_token_file=str(token))
         token.write_text("b\x00d")
         with pytest.raises(BadSettings, match="a file has changed meanwhile: "):
-            await force.apply(settings)
+            await force.apply(read(lambda: settings, None, time.monotonic))
         assert force.settings.bearer_token_file is None
+        await force.link.close()
+
+
+@pytest.mark.parametrize("live", [Silence(), Refusal(grpc.StatusCode.UNIMPLEMENTED)])
+async def test_a_connection_that_is_not_taken_is_closed(live):
+    async with ToyServer({"a": True}) as server:
+        force = in_force(server, models="a")
+        force.board.record(await force.link.ask(SERVER_LIVE))
+        server.live = live
+        candidate = loaded(server, models="a", timeout_seconds="4")
+        reloading = asyncio.create_task(force.apply(candidate))
+        await eventually(lambda: server.asked["ServerLive"] == 2)
+        if live == Silence():
+            reloading.cancel()
+        with pytest.raises((BadSettings, asyncio.CancelledError)):
+            await reloading
+        with pytest.raises(grpc.aio.UsageError, match="the client is closed"):
+            await candidate.prober.ask(SERVER_LIVE)
+        server.live = True
+        assert (await force.link.ask(SERVER_LIVE)).answer is Answer.OK
         await force.link.close()
 
 
 async def test_what_is_refused_is_told_without_what_would_have_stayed(capsys):
     async with ToyServer({"a": True}) as server:
-        force = Force(loaded(server, models="a"), CollectorRegistry())
+        force = in_force(server, models="a")
         force.board.record(await force.link.ask(SERVER_LIVE))
         settings = loaded(server, models="a", http_port="1", grpc_service="not.There")
         with pytest.raises(BadSettings, match="answered with unimplemented"):
@@ -79,7 +113,7 @@ async def test_what_is_refused_is_told_without_what_would_have_stayed(capsys):
 
 async def test_another_server_starts_unknown_whatever_the_one_before_was():
     async with ToyServer({"a": True}) as old, ToyServer({"a": True}) as new:
-        force = Force(loaded(old, models="a"), CollectorRegistry())
+        force = in_force(old, models="a")
         for check in force.board.health.checks:
             force.board.record(await force.link.ask(check))
         passing = {e: judge(()).passing for e, judge in force.judges().items()}
@@ -96,7 +130,7 @@ async def test_another_server_starts_unknown_whatever_the_one_before_was():
 
 async def test_the_same_server_keeps_what_is_known_of_it():
     async with ToyServer({"a": True}) as server:
-        force = Force(loaded(server, models="a"), CollectorRegistry())
+        force = in_force(server, models="a")
         for check in force.board.health.checks:
             force.board.record(await force.link.ask(check))
         await force.apply(loaded(server, models="a", drain_seconds="7"))
@@ -106,7 +140,7 @@ async def test_the_same_server_keeps_what_is_known_of_it():
 
 async def test_a_question_that_the_old_server_answers_too_late_is_asked_of_the_new_one():
     async with ToyServer({"a": Late(0.3, False)}) as old, ToyServer({"a": True}) as new:
-        force = Force(loaded(old, models="a"), CollectorRegistry())
+        force = in_force(old, models="a")
         model = list(force.board.health.checks)[-1]
         asking = asyncio.create_task(force.link.ask(model))
         await eventually(lambda: old.asked["ModelReady"])

@@ -219,7 +219,7 @@ def test_a_scrape_is_of_one_moment_whatever_happens_while_it_is_written(page):
 
 
 def test_what_is_known_of_the_process_is_shown(page):
-    register_process(page.registry, {"version": "1", "python": "3", "grpcio": "2"})
+    register_process(page.registry, {"version": "1", "python": "3", "grpcio": "2"}, lambda: 0)
     assert page.value("inference_sidecar_build_info", version="1", python="3", grpcio="2") == 1
     assert page.value("process_start_time_seconds") > 0
     assert [sample.name for sample in page.samples() if sample.name.endswith("_created")] == []

@@ -1,16 +1,21 @@
 """New settings and replaced files under a running sidecar, over real gRPC and HTTP."""
 
 import asyncio
+import os
 import signal
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trustme
 
-from sidecar.reload import Reloader, look
-from sidecar.settings import Settings, load
-from tests.support import Sidecar, running_sidecar, wait_until
+from sidecar.blocking import BlockingCalls
+from sidecar.loading import Loaded, look, read, read_first
+from sidecar.reload import Reloader
+from sidecar.settings import load
+from tests.support import Sidecar, eventually, running_sidecar, wait_until
 from tests.toy import ToyProcess
 from tests.volume import Volume, pair
 
@@ -107,9 +112,42 @@ def test_a_file_that_is_gone_is_waited_for(toy, tmp_path):
         assert sidecar.failed_polls() == 0
 
 
+@pytest.mark.parametrize("name", ["sidecar.yaml", "token"])
+def test_a_fifo_in_the_place_of_a_file_is_refused_and_a_file_taken_again(toy, tmp_path, name):
+    config, token = tmp_path / "sidecar.yaml", tmp_path / "token"
+    config.write_text("models: [a]")
+    token.write_text("secret")
+    flags = (f"--config={config}", f"--bearer-token-file={token}")
+    with running_sidecar(tmp_path / "log", f"--server-url={toy.url}", *flags) as sidecar:
+        sidecar.wait_for("/readyz", 200)
+        before, fifo = (tmp_path / name).read_text(), tmp_path / "fifo"
+        os.mkfifo(fifo)
+        fifo.replace(tmp_path / name)
+        wait_until(lambda: sidecar.metric(SUCCESSFUL) == 0)
+        wait_for_rounds(sidecar, 3)
+        assert [record["msg"] for record in sidecar.records("the settings stay as they were")] == [
+            f"the settings stay as they were: {tmp_path / name} is a FIFO, not a file"
+        ]
+        fifo.write_text(before)
+        fifo.replace(tmp_path / name)
+        wait_until(lambda: sidecar.metric(SUCCESSFUL) == 1)
+        assert sidecar.get("/readyz").status == 200
+        assert sidecar.failed_polls() == 0
+        sidecar.signal()
+        assert sidecar.wait(within=2) == 0
+
+
+def test_files_are_looked_at_at_an_interval_of_its_own(toy, volume, tmp_path):
+    volume.put(**{"sidecar.yaml": "models: [a]"})
+    with configured(toy, volume, tmp_path / "log", "--period-seconds=3600") as sidecar:
+        sidecar.wait_for("/readyz", 200)
+        volume.put(**{"sidecar.yaml": "models: [b]"})
+        wait_until(lambda: sidecar.records("the settings are loaded anew"))
+
+
 def test_sighup_loads_at_once(toy, volume, tmp_path):
     volume.put(**{"sidecar.yaml": "models: [a]"})
-    flags = ("--period-seconds=3600", "--timeout-seconds=0.4")
+    flags = ("--reload-interval-seconds=3600",)
     with configured(toy, volume, tmp_path / "log", *flags) as sidecar:
         sidecar.wait_for("/readyz", 200)
         volume.put(**{"sidecar.yaml": "models: [a, b]"})
@@ -190,24 +228,82 @@ def test_a_key_that_everybody_may_read_is_warned_of(toy, tmp_path):
     token.chmod(0o644)
     flags = (f"--bearer-token-file={token}", "--models=a")
     with running_sidecar(tmp_path / "log", f"--server-url={toy.url}", *flags) as sidecar:
-        assert sidecar.records("bearer_token_file: everybody on this machine may read")
+        wait_until(lambda: sidecar.records("bearer_token_file: everybody on this machine may read"))
     token.chmod(0o600)
     with running_sidecar(tmp_path / "log", f"--server-url={toy.url}", *flags) as sidecar:
+        sidecar.wait_for("/readyz", 200)
         assert not sidecar.records("everybody on this machine")
 
 
-async def test_what_was_replaced_while_it_was_read_is_taken_over_in_the_first_period(tmp_path):
-    quick = {"period_seconds": "0.1", "timeout_seconds": "0.05"}
-    before, after = load({**quick, "models": "a"}), load({**quick, "models": "b"})
-    config, applied = tmp_path / "sidecar.yaml", asyncio.Event()
-    seen = look([config])
-    config.write_text("replaced")
+def files() -> BlockingCalls:
+    return BlockingCalls("reading", 10)
 
-    async def apply(settings: Settings) -> None:
-        assert settings is after
+
+QUICK = {"reload_interval_seconds": "0.05"}
+
+
+async def test_what_was_replaced_while_it_was_read_is_taken_over_at_the_first_look(tmp_path):
+    config, applied = tmp_path / "sidecar.yaml", asyncio.Event()
+    config.write_text("models: [a]")
+
+    def load_slowly():
+        settings = load(QUICK, str(config))
+        config.write_text("models: [b]")
+        return settings
+
+    before = read(load_slowly, config, time.monotonic)
+    after = read(lambda: load(QUICK, str(config)), config, time.monotonic)
+
+    async def apply(loaded: Loaded) -> None:
+        assert loaded is after
         applied.set()
 
-    reloader = Reloader(before, config, seen, load=lambda: after, apply=apply, refused=pytest.fail)
+    reloader = Reloader(
+        before, config, files(), load=lambda: after, apply=apply, refused=pytest.fail
+    )
     running = asyncio.create_task(reloader.run())
     await asyncio.wait_for(applied.wait(), 10)
+    running.cancel()
+
+
+@pytest.mark.parametrize("now", ["models: [b]", "models: [b", None])
+def test_what_changes_while_the_process_starts_is_left_to_the_first_look(tmp_path, now):
+    config = tmp_path / "sidecar.yaml"
+    config.write_text("models: [a]")
+    at_start = load(QUICK, str(config))
+    read_now = partial(read, lambda: load(QUICK, str(config)), config, time.monotonic)
+    assert read_first(at_start, read_now, time.monotonic).seen == look([config])
+    config.unlink() if now is None else config.write_text(now)
+    loaded = read_first(at_start, read_now, time.monotonic)
+    assert (loaded.settings, loaded.seen) == (at_start, [])
+
+
+async def test_new_settings_that_name_another_file_are_loaded_once(tmp_path):
+    config, token = tmp_path / "sidecar.yaml", tmp_path / "token"
+    config.write_text("models: [a]")
+    token.write_text("secret")
+    looks, loads = [], []
+
+    class Files(BlockingCalls):
+        async def run(self, call):
+            looks.append(call)
+            return await super().run(call)
+
+    def load_now() -> Loaded:
+        loads.append(1)
+        return read(lambda: load(QUICK, str(config)), config, time.monotonic)
+
+    async def apply(loaded: Loaded) -> None:
+        assert loaded.settings.bearer_token_file == token
+
+    before = load_now()
+    config.write_text(f"models: [a]\nbearer_token_file: {token}")
+    reloader = Reloader(
+        before, config, Files("reading", 10), load=load_now, apply=apply, refused=pytest.fail
+    )
+    running = asyncio.create_task(reloader.run())
+    await eventually(lambda: len(loads) == 2)
+    seen = len(looks)
+    await eventually(lambda: len(looks) >= seen + 3)
+    assert len(loads) == 2
     running.cancel()

@@ -68,6 +68,8 @@ def quorum(text: str) -> Quorum:
 
 def _readable(path: Path) -> Path:
     try:
+        if path.is_fifo():  # to open it would wait for somebody who writes
+            raise ValueError("is a FIFO, not a file")
         path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None

@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     bearer_token_file: f.File | None = Field(
         None, description="file whose content is sent as authorization: Bearer"
     )
+    reload_interval_seconds: f.Seconds = Field(
+        5, description="how often the settings file and the files it names are looked at"
+    )
     http_host: f.Text | None = Field(
         None,
         description="address to listen on; ::, * and default: all interfaces, both families;"

@@ -1,6 +1,7 @@
 """The models that are asked about, and how people may write a list of them."""
 
 import json
+from collections import Counter
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -69,8 +70,8 @@ def parse(value: object) -> list[Any]:
 
 def distinct(models: tuple[Model, ...]) -> tuple[Model, ...]:
     """The models, or ValueError when one is there twice."""
-    names = [model.check.name for model in models]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    names = Counter(model.check.name for model in models)
+    twice = sorted(name for name, count in names.items() if count > 1)
     if twice:
         raise ValueError(f"given more than once: {', '.join(twice)}")
     return models

@@ -1,5 +1,6 @@
 """Each kind of bad setting has its exact message; all of them are told at once."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -418,3 +419,10 @@ def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(tmp_path: Path):
     (line,) = errors({"bearer_token_file": str(token)})
     assert "header 'authorization'" in line
     assert "ret" not in line.replace(str(token), "").replace("secret", "")
+
+
+def test_a_fifo_is_no_file_and_is_not_opened(tmp_path):
+    fifo = tmp_path / "token"
+    os.mkfifo(fifo)
+    (line,) = errors({"bearer_token_file": str(fifo)})
+    assert line.endswith(f" by --bearer-token-file: is a FIFO, not a file; {FILE}")

@@ -56,6 +56,7 @@ DEFAULTS = {
     "authority": None,
     "headers": {},
     "bearer_token_file": None,
+    "reload_interval_seconds": 5,
     "http_host": None,
     "http_port": 9808,
     "drain_seconds": 5,

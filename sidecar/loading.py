@@ -1,0 +1,112 @@
+"""Settings, and everything that comes from the files that they name, read in one go.
+
+All of it is blocking file work, done outside the event loop: the loop gets values.
+"""
+
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sidecar import assembly
+from sidecar.certificates import latest_expiry, leaf_expiry
+from sidecar.prober import Prober
+from sidecar.settings import BadSettings, Settings
+
+# A file, and what tells it from another one in its place.
+Looks = list[tuple[Path, tuple[int, ...]]]
+
+SECRETS = ("tls_key_file", "bearer_token_file")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings with what their files held.
+
+    seen:             the settings file and those that the settings name, as they were
+                      looked at before they were read.
+    prober:           has the certificates and the token.
+    expiry:           the Unix time at which each TLS file expires.
+    world_readable:   the secret files that everybody may read, by their settings' names.
+    """
+
+    settings: Settings
+    seen: Looks
+    prober: Prober
+    expiry: Mapping[str, float]
+    world_readable: Mapping[str, Path]
+
+
+def read(load: Callable[[], Settings], config: Path | None, clock: Callable[[], float]) -> Loaded:
+    """The settings that `load` gives, with their files; BadSettings or OSError.
+
+    `config` is the settings file that `load` reads, if there is one. Each file is
+    looked at before it is read: what is replaced from then on is seen by that.
+    """
+    seen = look([] if config is None else [config])
+    return _with_files(load(), seen, clock)
+
+
+def read_first(
+    settings: Settings, read: Callable[[], Loaded], clock: Callable[[], float]
+) -> Loaded:
+    """These settings, with which the process has started, with their files.
+
+    When `read` gives others by now, or fails, nothing counts as seen, so that
+    the first look finds a change.
+    """
+    try:
+        loaded = read()
+        if loaded.settings == settings:
+            return loaded
+    except (BadSettings, OSError):
+        pass
+    return replace(_with_files(settings, [], clock), seen=[])
+
+
+def look(files: Iterable[Path]) -> Looks:
+    """What tells each file from the one that it was, through every link on the way to it.
+
+    BadSettings for a FIFO: to open it would wait for somebody who writes, even
+    when another file has taken its place.
+    """
+    found: Looks = []
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError:
+            found.append((file, ()))
+            continue
+        if stat.S_ISFIFO(status.st_mode):
+            raise BadSettings([f"{file} is a FIFO, not a file"])
+        identity = (status.st_dev, status.st_ino, status.st_size)
+        found.append((file, (*identity, status.st_mtime_ns, status.st_ctime_ns)))
+    return found
+
+
+def _with_files(settings: Settings, seen: Looks, clock: Callable[[], float]) -> Loaded:
+    seen = [*seen, *look(settings.files.values())]
+    try:
+        return Loaded(
+            settings,
+            seen,
+            assembly.make_prober(settings, clock),
+            _expiry(settings),
+            {name: settings.files[name] for name in SECRETS if _is_world_readable(settings, name)},
+        )
+    except ValueError as error:  # replaced once more since it was validated
+        raise BadSettings([f"a file has changed meanwhile: {error}"]) from None
+
+
+def _expiry(settings: Settings) -> dict[str, float]:
+    expiry = {}
+    if settings.tls_ca_file is not None:
+        expiry["ca"] = latest_expiry(settings.tls_ca_file)
+    if settings.tls_cert_file is not None:
+        expiry["cert"] = leaf_expiry(settings.tls_cert_file)
+    return expiry
+
+
+def _is_world_readable(settings: Settings, name: str) -> bool:
+    path = settings.files.get(name)
+    return path is not None and bool(path.stat().st_mode & stat.S_IROTH)

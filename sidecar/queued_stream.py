@@ -1,0 +1,125 @@
+"""A text stream whose write never blocks: a daemon thread writes, and the rest is dropped.
+
+A pipe that nobody reads (a container runtime whose log writer hangs) stops
+whoever writes to it, and with it the event loop and every endpoint.
+"""
+
+import io
+import os
+import select
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import TextIO
+
+ROOM = 10_000  # writes that may wait; one is a log line of some hundred bytes
+CHUNK = 64 * 1024  # bytes that are written at once
+
+
+class QueuedStream(io.TextIOBase):
+    """Takes the place of a text stream that has a file descriptor.
+
+    room:      how many writes may wait for the thread.
+    notify:    is told, in the thread, how many lines were dropped, once there is room again.
+
+    No lock is held here: the garbage collector may run anywhere, and what it
+    finds may log.
+    """
+
+    def __init__(
+        self, stream: TextIO, *, room: int = ROOM, notify: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self._fd = stream.fileno()
+        self._encoding = stream.encoding
+        self._room = room
+        self._notify = notify
+        self._queue: SimpleQueue[bytes | threading.Event] = SimpleQueue()
+        self._full = False
+        self._refused = 0  # lines
+        self._failed = 0
+        self._notified = 0
+        threading.Thread(target=self._write_all, name="log writer", daemon=True).start()
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were dropped so far: there was no room, or the write failed."""
+        return self._refused + self._failed
+
+    def write(self, text: str) -> int:
+        """Puts the text into the queue, or drops it; both at once."""
+        # Once it is full nothing is taken until half of it is free, so that what
+        # is lost is one gap, and not every other line.
+        if self._queue.qsize() >= self._room:
+            self._full = True
+        if self._full:
+            self._refused += text.count("\n")
+        else:
+            self._queue.put(text.encode(self._encoding, "backslashreplace"))
+        return len(text)
+
+    def drain(self, within: float | None) -> bool:
+        """Waits until all of this is written, so many seconds at most; whether it is."""
+        done = threading.Event()
+        self._queue.put(done)
+        return done.wait(within)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The encoding of the stream whose place it takes."""
+        return self._encoding
+
+    def fileno(self) -> int:
+        """The file descriptor."""
+        return self._fd
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return os.isatty(self._fd)
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def _write_all(self) -> None:
+        while True:
+            data, drained = self._take()
+            rest = self._write(data)
+            self._failed += rest.count(b"\n")
+            if drained is not None:
+                drained.set()
+            if self._queue.qsize() <= self._room // 2:
+                self._full = False
+            dropped = self.dropped
+            if dropped > self._notified and not rest and not self._full:
+                self._notify(dropped - self._notified)
+                self._notified = dropped
+
+    def _take(self) -> tuple[bytearray, threading.Event | None]:
+        """What is to be written next, and who waits for the end of it, if anybody does."""
+        data, item = bytearray(), self._queue.get()
+        try:
+            while not isinstance(item, threading.Event):
+                data += item
+                if len(data) >= CHUNK:
+                    return data, None
+                item = self._queue.get_nowait()
+        except Empty:
+            return data, None
+        return data, item
+
+    def _write(self, data: bytearray) -> bytearray:
+        """Writes it, which may take for ever; what could not be written."""
+        while data:
+            try:
+                del data[: os.write(self._fd, data)]
+            except BlockingIOError:  # whoever shares the descriptor has made it non-blocking
+                _wait_writable(self._fd)
+            except OSError:  # nobody can read it any more, or the disk is full
+                break
+        return data
+
+
+def _wait_writable(fd: int) -> None:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    poll.poll()
