@@ -159,7 +159,7 @@ class HealthCollector(Collector):
             GaugeMetricFamily(
                 "inference_health_passing",
                 "Whether the sidecar's endpoint passes.",
-                labels=("endpoint",),
+                labels=("probe",),
             ),
             CounterMetricFamily(
                 "inference_status_transitions",

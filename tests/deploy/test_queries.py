@@ -31,6 +31,7 @@ SERVED = {
     "namespace": "ml",
     "pod": "bert-7d4b9c-x2x5q",
     "container": "health",
+    "endpoint": "health",
     "workload": "bert",
     "job": "monitoring/inference-health",
 }
@@ -126,8 +127,7 @@ def test_the_pods_that_are_scraped_and_their_labels(scraped):
 
 def test_the_sidecars_own_labels_keep_their_names(scraped):
     found = scraped.series("inference_health_passing")
-    endpoints = {series["endpoint"] for series in found}
-    assert endpoints == {"healthz", "readyz", "startupz", "livez"}
+    assert {series["probe"] for series in found} == {"healthz", "readyz", "startupz", "livez"}
     assert not [series for series in found if any(label.startswith("exported") for label in series)]
 
 

@@ -54,7 +54,7 @@ def test_prometheus_sees_a_model_become_unready_and_ready_again(server, ask):
     server.tell(models={"bert": True})
     wait_for_value(ask, MODEL_READY, "1")
     wait_for_value(ask, 'inference_model_ready{model="missing",version="2"}', "0")
-    wait_for_value(ask, 'inference_health_passing{endpoint="healthz"}', "1")
+    wait_for_value(ask, 'inference_health_passing{probe="healthz"}', "1")
 
 
 def test_prometheus_finds_no_fault_with_the_page_and_reads_it_as_openmetrics(ask):
