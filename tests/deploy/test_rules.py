@@ -100,10 +100,21 @@ def test_an_alert_says_how_urgent_it_is_what_it_means_and_where_to_read_on(name)
     assert alert.keys() == {"alert", "expr", "for", "labels", "annotations"}
     assert alert["labels"].keys() == {"severity"}
     assert alert["labels"]["severity"] in {"critical", "warning", "info"}
-    assert alert["annotations"].keys() == {"summary", "description", "runbook"}
-    assert alert["annotations"]["runbook"] == f"deploy/runbook.md#{name.lower()}"
+    assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}
     for text in ("summary", "description"):
         assert re.fullmatch(r"([A-Z]|{{).*\.", alert["annotations"][text])
+
+
+def test_every_runbook_url_leads_to_a_section_and_one_command_changes_all():
+    command = re.search(r"sed 's#(.*?)#(.*?)#'", (DEPLOY / "prometheus" / "rules.yaml").read_text())
+    assert command
+    sections = re.findall(r"^## (\w+)$", (DEPLOY / "runbook.md").read_text(), re.MULTILINE)
+    urls = {name: alert["annotations"]["runbook_url"] for name, alert in ALERTS.items()}
+    assert urls == {
+        name: f"{command[1]}/blob/main/deploy/runbook.md#{name.lower()}"
+        for name in sections
+        if name in ALERTS
+    }
 
 
 def test_the_runbook_has_one_section_an_alert_in_the_order_of_the_rules():
