@@ -20,7 +20,7 @@ from tests.deploy.manifests import (
 )
 
 BOTH = pytest.mark.parametrize("component", [COMPONENT, OLDER_COMPONENT], ids=lambda c: c.name)
-KINDS = pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+KINDS = pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
 
 
 def pod_with(component, folder, kind="Deployment", **spec):
@@ -86,6 +86,16 @@ def test_the_first_container_is_asked_about_and_keeps_everything_else(tmp_path, 
     }
     assert models in pod["volumes"]
     assert names(pod["volumes"]) == ["health-settings", "models"]
+
+
+@BOTH
+@KINDS
+def test_a_labelled_workload_is_given_every_part(tmp_path, component, kind):
+    pod = pod_with(component, tmp_path, kind)
+    assert sidecar_of(pod)["readinessProbe"]
+    assert {"startupProbe", "livenessProbe"} <= pod["containers"][0].keys()
+    assert names(pod["volumes"]) == ["health-settings"]
+    assert pod["enableServiceLinks"] is False
 
 
 @BOTH

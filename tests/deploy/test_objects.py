@@ -25,6 +25,7 @@ from tests.deploy.manifests import (
     MODEL_FIELDS,
     PREDICTOR_FIELDS,
     RUNTIME_FIELDS,
+    has_pod,
     kustomize,
     only,
     parse,
@@ -88,6 +89,15 @@ def test_what_stands_around_a_pod_of_kserve_are_fields_that_kserve_has():
 def test_a_kubernetes_that_knows_no_native_sidecar_refuses_it(tmp_path):
     (native,) = with_component(COMPONENT, tmp_path, workload())
     assert "restartPolicy" in refusals(native, "1.27")
+
+
+def test_no_pod_is_given_the_variables_of_other_services(source):
+    # Those of a Service named sidecar-http would look like settings.
+    pods = [item for item in source.items if has_pod(item)]
+    # A ServingRuntime has no such field; the pods are those of its InferenceService.
+    for item in pods:
+        if item["kind"] != "ServingRuntime":
+            assert pod_of(item)["enableServiceLinks"] is False
 
 
 def served_paths():
