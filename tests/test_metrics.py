@@ -151,9 +151,7 @@ def test_time_to_ready_is_of_the_server_that_runs_now(page):
 
 
 def test_the_endpoints_verdicts_are_shown(page):
-    verdicts = {
-        e: page.value("inference_health_passing", probe=e) for e in ("healthz", "readyz")
-    }
+    verdicts = {e: page.value("inference_health_passing", probe=e) for e in ("healthz", "readyz")}
     assert verdicts == {"healthz": 1, "readyz": 0}
 
 

@@ -47,8 +47,7 @@ def fleet() -> list[Panel]:
     sidecars = f'up{{job=~"(.+/)?inference-health", {FLEET}}}'
     # A lost sidecar has no series but `up`, and is no ready replica.
     ready = (
-        f'(inference_health_passing{{probe="readyz", {FLEET}}}'
-        f" or ignoring (probe) {sidecars} * 0)"
+        f'(inference_health_passing{{probe="readyz", {FLEET}}} or ignoring (probe) {sidecars} * 0)'
     )
     failures = f"inference_poll_failures_total{{{FLEET}}}"
     share = number(
