@@ -21,7 +21,7 @@ OPENMETRICS = "application/openmetrics-text"
 
 # Bytes from which on a body is compressed: less is one packet or two in any case.
 WORTH_COMPRESSING = 2048
-# Of the 342 KiB for a thousand models 32 are left in 0.8 ms at level 1, 29 in 1.6 at 4, 28 in 7.6 at 9.
+# 342 KiB for a thousand models become 32 KiB in 0.8 ms (level 1), 29 in 1.6 (4), 28 in 7.6 (9).
 COMPRESSION_LEVEL = 4
 
 HEADERS = {
