@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
 
 from sidecar.check import EXITS
 from sidecar.cli import main
+from sidecar.daemon import _versions
 from sidecar.health.checks import SERVER_LIVE, Answer, Observation
 from sidecar.health.state import EFFECTS, CheckState, Effect, Probe, Status, Thresholds, step
-from sidecar.health.verdict import ENDPOINTS, Policy
+from sidecar.health.verdict import ENDPOINTS, Policy, Verdict
 from sidecar.metrics import HealthCollector, Loading, PollCounter, register_process
 from sidecar.settings import Settings
 from tests.health.folding import initial
@@ -58,18 +60,29 @@ def test_every_setting_is_in_the_table_with_its_default_and_in_its_order():
 def test_every_metric_is_in_the_table_with_its_type_and_labels():
     registry = CollectorRegistry()
     counter = PollCounter(registry, lambda: 0)
-    collector = HealthCollector(initial, counter, lambda: Policy(max_age=1), {}, lambda: 0)
+    judges = {"readyz": lambda _: Verdict(True)}
+    collector = HealthCollector(initial, counter, lambda: Policy(max_age=1), judges, lambda: 0)
     registry.register(collector)
     Loading(registry).succeeded(0, {"ca": 0})
-    register_process(registry, {})
-    families = {family.name: family for family in registry.collect()}
+    register_process(registry, _versions())
     suffix = {"counter": "_total", "info": "_info"}
     expected = {
-        name + suffix.get(family.type, ""): family.type
-        for name, family in families.items()
-        if name.startswith("inference_")
+        family.name + suffix.get(family.type, ""): (family.type, labels(family))
+        for family in registry.collect()
+        if family.name.startswith("inference_")
     }
-    assert {row[0].strip("`"): row[1] for row in rows("Metrics")} == expected
+    told = {
+        row[0].strip("`"): (row[1], set(filter(None, row[2].split(", "))))
+        for row in rows("Metrics")
+    }
+    assert told == expected
+
+
+def labels(family: Metric) -> set[str]:
+    """The names of a family's labels; every sample has all of them."""
+    named = {frozenset(sample.labels) - {"le"} for sample in family.samples}
+    (only,) = named
+    return set(only)
 
 
 def moves(status: Status, effect: Effect) -> Iterator[str]:
