@@ -1,5 +1,8 @@
 """The components put the sidecar into any labelled workload, and leave what is there."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.deploy.manifests import (
@@ -18,6 +21,8 @@ from tests.deploy.manifests import (
     with_component,
     workload,
 )
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
 BOTH = pytest.mark.parametrize("component", [COMPONENT, OLDER_COMPONENT], ids=lambda c: c.name)
 KINDS = pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
@@ -177,6 +182,24 @@ def test_the_examples_for_kserve_have_the_sidecars_of_the_components(tmp_path):
         assert {k: server[k] for k in ("startupProbe", "livenessProbe")} == {
             k: asked[k] for k in ("startupProbe", "livenessProbe")
         }
+
+
+def test_the_examples_of_servers_that_are_silent_while_they_compute_wait_long_enough():
+    """Above three times the longest inference, and a period above that: README, How long until."""
+    shown = re.search(r"; (\d+) and (\d+) for inferences of up to (\d+) s", README)
+    assert shown
+    timeout, period, longest = map(int, shown.groups())
+    assert 3 * longest < timeout < period
+    items = kustomize(EXAMPLES / "kserve-inferenceservice")
+    (settings,) = parse(settings_text(items, pod_of(only(items, "InferenceService"))))
+    assert (settings["timeout_seconds"], settings["period_seconds"]) == (timeout, period)
+    runtime = pod_of(only(kustomize(EXAMPLES / "kserve-servingruntime"), "ServingRuntime"))
+    given = {variable["name"]: variable.get("value") for variable in sidecar_of(runtime)["env"]}
+    assert given["SIDECAR_TIMEOUT_SECONDS"] == str(timeout)
+    assert given["SIDECAR_PERIOD_SECONDS"] == str(period)
+    mlserver = (EXAMPLES / "mlserver" / "sidecar.yaml").read_text()
+    assert f"up to {longest} seconds" in mlserver
+    assert f"timeout_seconds: {timeout} and period_seconds: {period} " in mlserver
 
 
 def test_no_two_containers_of_a_pod_share_a_name_or_a_port():
