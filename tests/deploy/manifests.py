@@ -135,7 +135,7 @@ def pod_of(item: Object) -> Object:
 
 
 # The fields that are KServe's own; beside them are those of a pod and of a container.
-PREDICTOR_FIELDS = {"model", "minReplicas"}
+PREDICTOR_FIELDS = {"model", "minReplicas", "deploymentStrategy"}
 MODEL_FIELDS = {"modelFormat", "runtime", "protocolVersion", "storageUri"}
 RUNTIME_FIELDS = {"supportedModelFormats", "protocolVersions", "containers"}
 

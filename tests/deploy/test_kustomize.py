@@ -9,6 +9,7 @@ from tests.deploy.manifests import (
     COMPONENT,
     DEPLOY,
     EXAMPLES,
+    INJECT,
     OLDER_COMPONENT,
     containers,
     has_pod,
@@ -28,8 +29,10 @@ BOTH = pytest.mark.parametrize("component", [COMPONENT, OLDER_COMPONENT], ids=la
 KINDS = pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
 
 
-def pod_with(component, folder, kind="Deployment", **spec):
-    (item,) = with_component(component, folder, workload(kind, **spec))
+def pod_with(component, folder, kind="Deployment", labels=INJECT, **spec):
+    item = workload(kind, **spec)
+    item["metadata"]["labels"] = labels
+    (item,) = with_component(component, folder, item)
     return pod_of(item)
 
 
@@ -75,20 +78,15 @@ def test_the_first_container_is_asked_about_and_keeps_everything_else(tmp_path, 
     }
     other = {"name": "other", "image": "other", "livenessProbe": {"tcpSocket": {"port": 1}}}
     models = {"name": "models", "emptyDir": {}}
-    pod = pod_with(component, tmp_path, containers=[server, other], volumes=[models])
+    labels = {**INJECT, "inference-health-sidecar/prestop": "own"}
+    pod = pod_with(component, tmp_path, labels=labels, containers=[server, other], volumes=[models])
     changed, untouched = pod["containers"][:2]
     assert untouched == other
     assert {k: v for k, v in changed.items() if k not in ("startupProbe", "livenessProbe")} == {
         k: v for k, v in server.items() if k != "livenessProbe"
     }
     assert changed["startupProbe"]["httpGet"] == {"path": "/startupz", "port": 9808}
-    assert changed["livenessProbe"] == {
-        "httpGet": {"path": "/healthz", "port": 9808},
-        "periodSeconds": 10,
-        "timeoutSeconds": 2,
-        "failureThreshold": 3,
-        "terminationGracePeriodSeconds": 15,
-    }
+    assert changed["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": 9808}
     assert models in pod["volumes"]
     assert names(pod["volumes"]) == ["health-settings", "models"]
 
@@ -126,7 +124,14 @@ def test_both_components_bring_the_same_sidecar_but_for_how_it_ends(tmp_path):
         del container["env"][1]
     assert native.pop("restartPolicy") == "Always"
     assert native == plain
-    assert pods[0]["containers"][0] == pods[1]["containers"][0]
+    lifecycles = [pod["containers"][0].pop("lifecycle") for pod in pods]
+    assert lifecycles == [
+        {"preStop": {"sleep": {"seconds": 10}}},
+        {"preStop": {"exec": {"command": ["sleep", "10"]}}},
+    ]
+    assert pods[0]["containers"][0] == {
+        k: v for k, v in pods[1]["containers"][0].items() if k != "lifecycle"
+    }
     assert pods[0]["volumes"] == pods[1]["volumes"]
 
 
@@ -134,12 +139,11 @@ def test_the_demo_in_one_file_is_what_its_kustomization_builds():
     assert parse((DEPLOY / "demo.yaml").read_text()) == kustomize(EXAMPLES / "demo")
 
 
-@pytest.mark.parametrize("name", ["triton", "mlserver"])
-def test_a_server_outlives_its_drain_and_its_pod_waits_for_it(name):
-    pod = pod_of(only(kustomize(EXAMPLES / name), "Deployment"))
-    (server,) = pod["containers"]
-    _, seconds = server["lifecycle"]["preStop"]["exec"]["command"]
-    assert 0 < int(seconds) <= pod["terminationGracePeriodSeconds"] - 10
+@BOTH
+def test_a_lifecycle_that_is_there_is_not_replaced_unasked(tmp_path, component):
+    server = {"name": "server", "image": "server", "lifecycle": {"postStart": {"exec": {}}}}
+    with pytest.raises(AssertionError, match="containers/0/lifecycle failed: test failed"):
+        pod_with(component, tmp_path, containers=[server])
 
 
 @pytest.mark.parametrize("name", ["triton", "mlserver"])

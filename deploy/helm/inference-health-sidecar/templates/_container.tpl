@@ -8,6 +8,9 @@
 {{- if hasKey $values.config "drain_seconds" }}
 {{- $drain = $values.config.drain_seconds }}
 {{- end -}}
+{{- with include "inference-health-sidecar.warnings" . | trim }}
+# {{ . }}
+{{ end -}}
 - name: health
   image: {{ printf "%s:%s" $values.image.repository $values.image.tag }}
   {{- with $values.image.pullPolicy }}
@@ -36,8 +39,10 @@
     httpGet:
       path: /livez
       port: health
-    periodSeconds: 10
+    periodSeconds: 4
     timeoutSeconds: 2
+    failureThreshold: 3
+    terminationGracePeriodSeconds: 1 # a frozen sidecar does not react to SIGTERM
   readinessProbe:
     httpGet:
       path: /readyz
