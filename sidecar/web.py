@@ -15,7 +15,8 @@ from sidecar.health.verdict import Judge, Verdict
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-Encoded = tuple[bytes, dict[str, str]]  # a body and the headers that tell how it is encoded
+Wanted = tuple[str, bool]  # the form of a page, and whether it is to be compressed
+Encoded = tuple[bytes, dict[str, str]]  # a body, and the headers that tell how it is encoded
 
 OPENMETRICS = "application/openmetrics-text"
 
@@ -115,37 +116,35 @@ def _encoded(body: bytes, gzipped: bool) -> Encoded:
 
 
 def _one_for_all(
-    one_at_a_time: asyncio.Lock, make: Callable[[str], Callable[[], bytes]]
-) -> Callable[[str, bool], Awaitable[Encoded]]:
+    one_at_a_time: asyncio.Lock, make: Callable[[Wanted], Callable[[], Encoded]]
+) -> Callable[[Wanted], Awaitable[Encoded]]:
     """What is long in the making, made in a thread, one at a time, for all who wait for it.
 
     With thousands of models it takes a second, in which the kubelet must be
-    heard. `make` is called in the loop and gives what is called in the thread,
-    where the result is compressed too for those who take it so.
+    heard. `make` is called in the loop and gives what is called in the thread.
     """
-    coming: dict[tuple[str, bool], asyncio.Task[Encoded]] = {}
+    coming: dict[Wanted, asyncio.Task[Encoded]] = {}
 
-    async def produce(wanted: str, gzipped: bool) -> Encoded:
+    async def produce(wanted: Wanted) -> Encoded:
         async with one_at_a_time:
             # Whoever asks from now on wants to know of what happens from now on.
-            del coming[wanted, gzipped]
-            body = make(wanted)
-            return await asyncio.to_thread(lambda: _encoded(body(), gzipped))
+            del coming[wanted]
+            return await asyncio.to_thread(make(wanted))
 
-    async def give(wanted: str, gzipped: bool) -> Encoded:
-        key = wanted, gzipped
-        if key not in coming:
-            coming[key] = asyncio.create_task(produce(wanted, gzipped))
+    async def give(wanted: Wanted) -> Encoded:
+        if wanted not in coming:
+            coming[wanted] = asyncio.create_task(produce(wanted))
         # The one who goes away takes it from nobody.
-        return await asyncio.shield(coming[key])
+        return await asyncio.shield(coming[wanted])
 
     return give
 
 
 def _metrics(one_at_a_time: asyncio.Lock, registry: CollectorRegistry) -> Handler:
-    def make(wanted: str) -> Callable[[], bytes]:
-        encode, _ = choose_encoder(wanted)
-        return partial(encode, registry)
+    def make(wanted: Wanted) -> Callable[[], Encoded]:
+        form, gzipped = wanted
+        encode, _ = choose_encoder(form)
+        return lambda: _encoded(encode(registry), gzipped)
 
     give = _one_for_all(one_at_a_time, make)
 
@@ -154,7 +153,7 @@ def _metrics(one_at_a_time: asyncio.Lock, registry: CollectorRegistry) -> Handle
         # here need neither, and an odd one would be an error of the library.
         accepted = OPENMETRICS in request.headers.get("Accept", "")
         wanted = f"{OPENMETRICS}; version=1.0.0" if accepted else ""
-        body, headers = await give(wanted, _accepts_gzip(request))
+        body, headers = await give((wanted, _accepts_gzip(request)))
         _, content_type = choose_encoder(wanted)
         return web.Response(body=body, headers={**headers, "Content-Type": content_type})
 
@@ -162,10 +161,15 @@ def _metrics(one_at_a_time: asyncio.Lock, registry: CollectorRegistry) -> Handle
 
 
 def _status(one_at_a_time: asyncio.Lock, status: Callable[[], Callable[[], bytes]]) -> Handler:
-    give = _one_for_all(one_at_a_time, lambda _: status())
+    def make(wanted: Wanted) -> Callable[[], Encoded]:
+        document = status()
+        _, gzipped = wanted
+        return lambda: _encoded(document(), gzipped)
+
+    give = _one_for_all(one_at_a_time, make)
 
     async def handle(request: web.Request) -> web.Response:
-        body, headers = await give("", _accepts_gzip(request))
+        body, headers = await give(("", _accepts_gzip(request)))
         return web.Response(
             body=body, headers=headers, content_type="application/json", charset="utf-8"
         )
