@@ -147,6 +147,9 @@ def test_another_port_is_in_every_place_where_a_port_is(demo):
     [
         ({}, "0"),
         ({"native": False}, "20"),
+        ({"native": False, "server": {"preStopSeconds": 0}}, "20"),
+        ({"native": False, "server": {"preStopSeconds": 30}}, "40"),
+        ({"server": {"preStopSeconds": 30}}, "0"),
         ({"config": {"drain_seconds": 7}}, "7"),
         ({"native": False, "config": {"drain_seconds": 0}}, "0"),
     ],

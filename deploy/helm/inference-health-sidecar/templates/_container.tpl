@@ -4,7 +4,8 @@
 {{- if and $values.native (semverCompare "<1.29-0" .Capabilities.KubeVersion.Version) }}
 {{- fail (printf "a native sidecar needs Kubernetes 1.29, and this is %s: set inference-health-sidecar.native to false and put the container into `containers`" .Capabilities.KubeVersion.Version) }}
 {{- end }}
-{{- $drain := ternary 0 20 $values.native }}
+{{- /* A plain container is told to stop with the server: it covers its preStop and its end. */}}
+{{- $drain := ternary 0 (max 20 (add 10 $values.server.preStopSeconds)) $values.native }}
 {{- if hasKey $values.config "drain_seconds" }}
 {{- $drain = $values.config.drain_seconds }}
 {{- end -}}
