@@ -10,6 +10,10 @@ PIP := $(BIN)/python -m pip install $(QUIET)
 # What needs other servers, or minutes, has targets of its own.
 QUICK := --ignore=tests/interop --ignore=tests/faults --ignore=tests/page --ignore=tests/deploy --ignore=tests/e2e
 
+# More workers than cores, for many tests wait for a process of theirs.
+WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
+PARALLEL := --numprocesses=$(WORKERS) --dist=worksteal
+
 # The lower bound, and the newest of every major since.
 PROTOBUFS := 4.25.3 5.* 6.* 7.*
 
@@ -49,7 +53,7 @@ lock: $(VENV)/.lock  ## the newest dependencies that pyproject.toml allows, with
 	  $(LOCK) --output-file requirements-build.lock -
 
 test: $(VENV)/.test  ## the tests, with branch coverage
-	$(BIN)/python -m pytest $(QUICK) --numprocesses=auto --cov --cov-report=term
+	$(BIN)/python -m pytest $(QUICK) $(PARALLEL) --cov --cov-report=term
 	$(BIN)/coverage report --fail-under=95 >/dev/null
 	$(BIN)/coverage report --include='sidecar/health/*' --fail-under=100 >/dev/null
 
@@ -85,7 +89,7 @@ e2e: $(VENV)/.deploy  ## in a real cluster: KUBECONFIG=... make e2e IMAGE=the-im
 
 test-lowest:  ## the tests on the oldest versions that pyproject.toml allows
 	$(MAKE) VENV=$(VENV)-lowest LOWEST=1 $(VENV)-lowest/.lowest
-	$(VENV)-lowest/bin/python -m pytest $(QUICK) --numprocesses=auto --ignore=tests/oip/test_generated.py
+	$(VENV)-lowest/bin/python -m pytest $(QUICK) $(PARALLEL) --ignore=tests/oip/test_generated.py
 
 test-protobuf: $(VENV)-protobuf/.dev  ## messages and client on every protobuf, compiled and not
 	for version in $(PROTOBUFS); do \

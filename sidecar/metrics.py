@@ -111,7 +111,7 @@ class Scrape(Collector):
             GaugeMetricFamily(
                 "inference_health_passing",
                 "Whether the sidecar's endpoint passes.",
-                labels=("endpoint",),
+                labels=("probe",),
             ),
             CounterMetricFamily(
                 "inference_status_transitions",

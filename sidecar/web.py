@@ -1,6 +1,7 @@
 """The endpoints: what the kubelet, Prometheus and people ask, answered from memory."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
@@ -18,8 +19,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Seconds within which /metrics or /status has to be made. A starved sidecar with thousands
 # of models takes some of them, and nobody waits for longer.
 DEADLINE = 60
+Wanted = tuple[str, bool]  # the form of a page, and whether it is to be compressed
+Encoded = tuple[bytes, dict[str, str]]  # a body, and the headers that tell how it is encoded
 
 OPENMETRICS = "application/openmetrics-text"
+
+# Bytes from which on a body is compressed: less is one packet or two in any case.
+WORTH_COMPRESSING = 2048
+# 342 KiB for a thousand models become 32 KiB in 0.8 ms (level 1), 29 in 1.6 (4), 28 in 7.6 (9).
+COMPRESSION_LEVEL = 4
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -90,18 +98,40 @@ def _answer(
     return web.Response(text=text, status=200 if verdict.passing else 503)
 
 
+def _accepts_gzip(request: web.Request) -> bool:
+    """Whether gzip is accepted, and no worse than the body as it is (RFC 9110, 12.5.3)."""
+    quality = {}
+    for coding in ",".join(request.headers.getall("Accept-Encoding", [])).split(","):
+        name, *parameters = (part.strip().lower() for part in coding.split(";"))
+        given = [value for key, _, value in (p.partition("=") for p in parameters) if key == "q"]
+        try:
+            quality[name.removeprefix("x-")] = float(given[0]) if given else 1.0
+        except ValueError:
+            quality[name.removeprefix("x-")] = 0.0
+    wanted = quality.get("gzip", quality.get("*", 0.0))
+    return wanted > 0 and wanted >= quality.get("identity", 0.0)
+
+
+def _encoded(body: bytes, gzipped: bool) -> Encoded:
+    headers = {"Vary": "Accept-Encoding"}
+    if gzipped and len(body) >= WORTH_COMPRESSING:
+        body = gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return body, headers
+
+
 def _one_for_all(
-    one_at_a_time: asyncio.Lock, make: Callable[[str], Callable[[], bytes]]
-) -> Callable[[str], Awaitable[bytes]]:
+    one_at_a_time: asyncio.Lock, make: Callable[[Wanted], Callable[[], Encoded]]
+) -> Callable[[Wanted], Awaitable[Encoded]]:
     """What is long in the making, made in a thread, one at a time, for all who wait for it.
 
     With thousands of models it takes a second, in which the kubelet must be
     heard. `make` is called in the loop and gives what is called in the thread.
     """
-    coming: dict[str, asyncio.Task[bytes]] = {}
+    coming: dict[Wanted, asyncio.Task[Encoded]] = {}
     calls = BlockingCalls("making the response", DEADLINE)
 
-    async def produce(wanted: str) -> bytes:
+    async def produce(wanted: Wanted) -> Encoded:
         async with one_at_a_time:
             # Whoever asks from now on wants to know of what happens from now on.
             del coming[wanted]
@@ -110,7 +140,7 @@ def _one_for_all(
             except OSError as error:  # it hangs, or there is no thread left
                 raise web.HTTPServiceUnavailable(text=f"{error}\n") from None
 
-    async def give(wanted: str) -> bytes:
+    async def give(wanted: Wanted) -> Encoded:
         if wanted not in coming:
             coming[wanted] = asyncio.create_task(produce(wanted))
         # The one who goes away takes it from nobody.
@@ -120,9 +150,11 @@ def _one_for_all(
 
 
 def _metrics(one_at_a_time: asyncio.Lock, scrape: Callable[[], Collector]) -> Handler:
-    def make(wanted: str) -> Callable[[], bytes]:
-        encode, _ = choose_encoder(wanted)
-        return partial(encode, scrape())
+    def make(wanted: Wanted) -> Callable[[], Encoded]:
+        form, gzipped = wanted
+        encode, _ = choose_encoder(form)
+        moment = scrape()
+        return lambda: _encoded(encode(moment), gzipped)
 
     give = _one_for_all(one_at_a_time, make)
 
@@ -131,19 +163,26 @@ def _metrics(one_at_a_time: asyncio.Lock, scrape: Callable[[], Collector]) -> Ha
         # here need neither, and an odd one would be an error of the library.
         accepted = OPENMETRICS in request.headers.get("Accept", "")
         wanted = f"{OPENMETRICS}; version=1.0.0" if accepted else ""
-        body = await give(wanted)
+        body, headers = await give((wanted, _accepts_gzip(request)))
         _, content_type = choose_encoder(wanted)
-        return web.Response(body=body, headers={"Content-Type": content_type})
+        return web.Response(body=body, headers={**headers, "Content-Type": content_type})
 
     return handle
 
 
 def _status(one_at_a_time: asyncio.Lock, status: Callable[[], Callable[[], bytes]]) -> Handler:
-    give = _one_for_all(one_at_a_time, lambda _: status())
+    def make(wanted: Wanted) -> Callable[[], Encoded]:
+        document = status()
+        _, gzipped = wanted
+        return lambda: _encoded(document(), gzipped)
+
+    give = _one_for_all(one_at_a_time, make)
 
     async def handle(request: web.Request) -> web.Response:
-        body = await give("")
-        return web.Response(body=body, content_type="application/json", charset="utf-8")
+        body, headers = await give(("", _accepts_gzip(request)))
+        return web.Response(
+            body=body, headers=headers, content_type="application/json", charset="utf-8"
+        )
 
     return handle
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
 
 from sidecar.check import EXITS
 from sidecar.cli import BUG, main
+from sidecar.daemon import _versions
 from sidecar.health.checks import SERVER_LIVE, Answer, Observation
 from sidecar.health.effects import EFFECTS, Effect, Thresholds
 from sidecar.health.state import CheckState, Probe, Status, step
@@ -60,16 +62,27 @@ def test_every_setting_is_in_the_table_with_its_default_and_in_its_order():
 def test_every_metric_is_in_the_table_with_its_type_and_labels():
     registry = CollectorRegistry()
     Loading(registry).succeeded(0, {"ca": 0})
-    register_process(registry, {}, lambda: 0)
+    register_process(registry, _versions(), lambda: 0)
     scrape = Scrape(initial(), Policy(max_age=1), 0, PollCounter(lambda: 0).counts(), registry)
     families = {family.name: family for family in scrape.collect()}
     suffix = {"counter": "_total", "info": "_info"}
     expected = {
-        name + suffix.get(family.type, ""): family.type
-        for name, family in families.items()
-        if name.startswith("inference_")
+        family.name + suffix.get(family.type, ""): (family.type, labels(family))
+        for family in families.values()
+        if family.name.startswith("inference_")
     }
-    assert {row[0].strip("`"): row[1] for row in rows("Metrics")} == expected
+    told = {
+        row[0].strip("`"): (row[1], set(filter(None, row[2].split(", "))))
+        for row in rows("Metrics")
+    }
+    assert told == expected
+
+
+def labels(family: Metric) -> set[str]:
+    """The names of a family's labels; every sample has all of them."""
+    named = {frozenset(sample.labels) - {"le"} for sample in family.samples}
+    (only,) = named
+    return set(only)
 
 
 def moves(status: Status, effect: Effect) -> Iterator[str]:

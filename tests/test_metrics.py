@@ -150,9 +150,7 @@ def test_time_to_ready_is_of_the_server_that_runs_now(page):
 
 
 def test_the_endpoints_verdicts_are_shown(page):
-    verdicts = {
-        e: page.value("inference_health_passing", endpoint=e) for e in ("healthz", "readyz")
-    }
+    verdicts = {e: page.value("inference_health_passing", probe=e) for e in ("healthz", "readyz")}
     assert verdicts == {"healthz": 1, "readyz": 0}
 
 
@@ -211,9 +209,7 @@ def test_a_scrape_is_of_one_moment_whatever_happens_while_it_is_written(page):
         page.see(SERVER_LIVE, "unreachable", at=50)
     samples = [sample for family in families for sample in family.samples]
     live = next(s.value for s in samples if s.name == "inference_server_live")
-    passing = {
-        s.labels["endpoint"]: s.value for s in samples if s.name == "inference_health_passing"
-    }
+    passing = {s.labels["probe"]: s.value for s in samples if s.name == "inference_health_passing"}
     changes = next(s.value for s in samples if s.name == "inference_status_transitions_total")
     assert (live, passing["healthz"], passing["livez"], changes) == (1, 1, 1, 1)
 

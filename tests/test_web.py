@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import re
 import threading
 from base64 import b64encode
@@ -49,19 +50,34 @@ class Site:
         return verdict
 
 
-@pytest.fixture
-async def site() -> AsyncIterator[Site]:
+@contextlib.asynccontextmanager
+async def served(series: int, status: bytes) -> AsyncIterator[Site]:
     site = Site(all_ok(initial()))
     registry = CollectorRegistry()
-    Gauge("inference_x", "An example.", registry=registry).set(1)
+    gauge = Gauge("inference_x", "An example.", ["n"] * (series > 1), registry=registry)
+    for number in range(series):
+        (gauge.labels(number) if series > 1 else gauge).set(1)
     judges = {name: site.judge(rule) for name, rule in ENDPOINTS.items()}
-    app = web.build_app(judges, lambda: lambda: b'{"a": 1}', lambda: registry)
+    app = web.build_app(judges, lambda: lambda: status, lambda: registry)
     listener = Listener(app)
     bound = bind("127.0.0.1", 0)
     site.port = bound.getsockname()[1]
     await listener.start(bound)
     yield site
     await listener.close()
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    async with served(1, b'{"a": 1}') as site:
+        yield site
+
+
+@pytest.fixture
+async def large_site() -> AsyncIterator[Site]:
+    """As `site`, with /metrics and /status that are worth compressing."""
+    async with served(1000, b'{"a": [' + b"1, " * 1000 + b"1]}") as site:
+        yield site
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/startupz", "/livez"])
@@ -251,6 +267,88 @@ async def test_the_metrics_come_in_the_format_that_is_asked_for(
     assert response.headers["Content-Type"].startswith(content_type)
     assert text.splitlines()[-1] == last_line
     assert "inference_x 1.0" in text
+
+
+async def as_sent(site, path, method="GET", **headers):
+    """The response and the body as it comes, for a request with these headers and no others."""
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        url = f"http://127.0.0.1:{site.port}{path}"
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        skip = ("Accept-Encoding",)
+        async with session.request(method, url, headers=given, skip_auto_headers=skip) as response:
+            return response, await response.read()
+
+
+LARGE = [
+    ("/metrics", "*/*"),
+    ("/metrics", "application/openmetrics-text; version=1.0.0"),
+    ("/status", "*/*"),
+]
+
+
+@pytest.mark.parametrize(("path", "accept"), LARGE)
+async def test_a_large_body_comes_compressed_to_those_who_accept_it(large_site, path, accept):
+    plain, body = await as_sent(large_site, path, Accept=accept)
+    zipped, compressed = await as_sent(large_site, path, Accept=accept, Accept_Encoding="gzip")
+    assert gzip.decompress(compressed) == body
+    assert len(compressed) < len(body) / 3
+    assert "Content-Encoding" not in plain.headers
+    assert zipped.headers["Content-Encoding"] == "gzip"
+    for response, length in ((plain, len(body)), (zipped, len(compressed))):
+        assert response.headers["Vary"] == "Accept-Encoding"
+        assert response.headers["Content-Length"] == str(length)
+        assert response.headers["Content-Type"] == plain.headers["Content-Type"]
+
+
+@pytest.mark.parametrize(("path", "accept"), LARGE)
+@pytest.mark.parametrize("accept_encoding", ["gzip", "identity"])
+async def test_head_tells_of_the_body_that_get_would_bring(
+    large_site, path, accept, accept_encoding
+):
+    headers = {"Accept": accept, "Accept_Encoding": accept_encoding}
+    get, _ = await as_sent(large_site, path, **headers)
+    head, nothing = await as_sent(large_site, path, "HEAD", **headers)
+    assert (head.status, nothing) == (200, b"")
+    for name in ("Content-Length", "Content-Type", "Content-Encoding", "Vary"):
+        assert head.headers.get(name) == get.headers.get(name)
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "encoding"),
+    [
+        ("gzip", "gzip"),
+        ("GZIP", "gzip"),
+        ("x-gzip", "gzip"),
+        ("deflate, gzip;q=1.0, *;q=0.5", "gzip"),
+        ("gzip;q=0.001", "gzip"),
+        ("gzip ; q=0.5", "gzip"),
+        ("*", "gzip"),
+        ("identity;q=0.5, gzip", "gzip"),
+        ("identity;q=0, *", "gzip"),
+        ("", None),
+        ("identity", None),
+        ("deflate, br", None),
+        ("gzip;q=0", None),
+        ("gzip; Q=0.000", None),
+        ("gzip;q=0, *", None),
+        ("*;q=0", None),
+        ("identity, gzip;q=0.5", None),
+        ("gzip;q=much", None),
+        ("gzip;q=nan", None),
+        ("gzipped", None),
+    ],
+)
+async def test_a_body_is_compressed_for_nobody_who_does_not_want_it(
+    large_site, accept_encoding, encoding
+):
+    response, _ = await as_sent(large_site, "/metrics", Accept_Encoding=accept_encoding)
+    assert response.headers.get("Content-Encoding") == encoding
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz?verbose", "/metrics", "/status"])
+async def test_a_small_body_is_never_compressed(site, path):
+    response, _ = await as_sent(site, path, Accept_Encoding="gzip")
+    assert "Content-Encoding" not in response.headers
 
 
 class Blocked(Collector):

@@ -8,6 +8,7 @@ object: `{"status", "details"}`, `{"hex"}` for bytes, `{"after", "reply"}` for l
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,7 +20,6 @@ import grpc
 
 from sidecar.demo import Late, Refusal, Reply, Silence, ToyServer
 from sidecar.oip import SERVICE
-from tests.support import free_port
 
 
 def to_reply(value: bool | str | dict[str, Any]) -> Reply:
@@ -93,6 +93,8 @@ class ToyProcess:
     """
 
     def __init__(self, made: dict[str, Any] | None = None, **told: Any) -> None:
+        from tests.support import free_port  # the process itself starts without pytest
+
         self.port = free_port()
         self.made = made or {}
         self._told = told
@@ -105,8 +107,11 @@ class ToyProcess:
 
     def start(self) -> None:
         """Starts it; it answers when this returns."""
+        # It is killed in the end: what coverage measured in it would be lost.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
         self._popen = subprocess.Popen(
             [sys.executable, "-m", "tests.toy", str(self.port), json.dumps(self.made)],
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

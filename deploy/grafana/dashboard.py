@@ -47,8 +47,7 @@ def fleet() -> list[Panel]:
     sidecars = f'up{{job=~"(.+/)?inference-health", {FLEET}}}'
     # A lost sidecar has no series but `up`, and is no ready replica.
     ready = (
-        f'(inference_health_passing{{endpoint="readyz", {FLEET}}}'
-        f" or ignoring (endpoint) {sidecars} * 0)"
+        f'(inference_health_passing{{probe="readyz", {FLEET}}} or ignoring (probe) {sidecars} * 0)'
     )
     failures = f"inference_poll_failures_total{{{FLEET}}}"
     share = number(
@@ -56,10 +55,9 @@ def fleet() -> list[Panel]:
         f"min(avg by (namespace, workload) ({ready}))",
         steps((None, "red"), (0.5, "orange"), (1, "green")),
     )
-    unready = rows(
-        "Replicas that are not ready", {"endpoint": True, "instance": True, "Value": True}
-    )
-    alerts = rows("Alerts", {"instance": True, "job": True, "endpoint": True, "Value": True})
+    hidden = {"instance": True, "endpoint": True, "probe": True, "Value": True}
+    unready = rows("Replicas that are not ready", hidden)
+    alerts = rows("Alerts", {**hidden, "job": True})
     return [
         number("Replicas", f"count({sidecars})"),
         number("Ready", f"sum({ready})", GOOD_IF_ANY),
@@ -101,7 +99,7 @@ def one_pod() -> list[Panel]:
     versions = f"inference_sidecar_build_info{{{POD}}}"
     return [
         states("Endpoints", "passes", "fails")
-        .with_target(query(f"inference_health_passing{{{POD}}}", f"{WHO} {{{{endpoint}}}}"))
+        .with_target(query(f"inference_health_passing{{{POD}}}", f"{WHO} {{{{probe}}}}"))
         .height(8)
         .span(12),
         states("Server", "yes", "no")

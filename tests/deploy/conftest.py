@@ -24,7 +24,8 @@ from tests.deploy.manifests import (
     workload,
 )
 
-ANY, NATIVE = "", "1.29"
+# Of the newest fields that are used: none, unhealthyPodEvictionPolicy, native sidecars.
+ANY, BUDGET, NATIVE = "", "1.27", "1.29"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def find(name: str, folder: Path) -> Source:
     if name.startswith("examples/"):
         items = kustomize(EXAMPLES / name.partition("/")[2])
         plain = any(item["kind"] == "ServingRuntime" for item in items)
-        return Source(items, ANY if plain else NATIVE)
+        return Source(items, BUDGET if plain else NATIVE)
     if name == "chart":
         return Source(objects(rendered(charts(folder) / "demo")))
     if name == "chart, plain":

@@ -18,7 +18,7 @@ COMPONENT = KUSTOMIZE / "component"
 OLDER_COMPONENT = KUSTOMIZE / "component-before-1.29"
 CHARTS = DEPLOY / "helm"
 
-WITH_A_POD = {"Pod", "Deployment", "StatefulSet", "ServingRuntime", "InferenceService"}
+WITH_A_POD = {"Pod", "Deployment", "StatefulSet", "DaemonSet", "ServingRuntime", "InferenceService"}
 
 INJECT = {"inference-health-sidecar/inject": "true"}
 
@@ -113,13 +113,7 @@ def workload(kind: str = "Deployment", **spec: Any) -> Object:
 
 def has_pod(item: Object) -> bool:
     """Whether an object holds a pod's spec."""
-    return item["kind"] in (
-        "Pod",
-        "Deployment",
-        "StatefulSet",
-        "ServingRuntime",
-        "InferenceService",
-    )
+    return item["kind"] in WITH_A_POD
 
 
 def pod_of(item: Object) -> Object:
@@ -141,7 +135,7 @@ def pod_of(item: Object) -> Object:
 
 
 # The fields that are KServe's own; beside them are those of a pod and of a container.
-PREDICTOR_FIELDS = {"model", "minReplicas"}
+PREDICTOR_FIELDS = {"model", "minReplicas", "deploymentStrategy"}
 MODEL_FIELDS = {"modelFormat", "runtime", "protocolVersion", "storageUri"}
 RUNTIME_FIELDS = {"supportedModelFormats", "protocolVersions", "containers"}
 

@@ -101,7 +101,7 @@ def test_the_chart_and_the_component_give_the_same_objects(demo):
 def test_the_pod_to_be_pasted_has_the_sidecar_of_the_component(tmp_path):
     (item,) = with_component(COMPONENT, tmp_path, workload())
     component, pasted = pod_of(item), parse((DEPLOY / "pod.yaml").read_text())[0]["spec"]
-    probes = ("startupProbe", "livenessProbe")
+    probes = ("startupProbe", "livenessProbe", "lifecycle")
     assert {k: pasted["containers"][0][k] for k in probes} == {
         k: component["containers"][0][k] for k in probes
     }
@@ -147,6 +147,9 @@ def test_another_port_is_in_every_place_where_a_port_is(demo):
     [
         ({}, "0"),
         ({"native": False}, "20"),
+        ({"native": False, "server": {"preStopSeconds": 0}}, "20"),
+        ({"native": False, "server": {"preStopSeconds": 30}}, "40"),
+        ({"server": {"preStopSeconds": 30}}, "0"),
         ({"config": {"drain_seconds": 7}}, "7"),
         ({"native": False, "config": {"drain_seconds": 0}}, "0"),
     ],
@@ -175,6 +178,50 @@ def test_the_values_are_heard(demo):
     assert container["resources"]["limits"] == {"memory": "1Gi"}
     assert container["volumeMounts"][1:] == [mount]
     assert spec["containers"][0]["startupProbe"]["failureThreshold"] == 7
+
+
+def limited(demo, cpu):
+    """The notes and the manifest for a CPU limit."""
+    limits = {"memory": "128Mi", **({} if cpu is None else {"cpu": cpu})}
+    texts = rendered(demo, {OWN: {"resources": {"limits": limits}}})
+    return texts["NOTES.txt"], texts["deployment.yaml"]
+
+
+@pytest.mark.parametrize("cpu", ["50m", "99m", "0.05", 0.05, "0"])
+def test_a_cpu_limit_that_is_too_low_is_warned_of_in_notes_and_manifest(demo, cpu):
+    warning = (
+        f"WARNING: {OWN}.resources.limits.cpu is {cpu}, below 100m: a sidecar that starts so slowly"
+        " may cost a healthy server a restart. Set none, or 100m and more."
+    )
+    notes, manifest = limited(demo, cpu)
+    assert notes.endswith(f"\n\n{warning}\n")
+    assert f"\n        # {warning}\n        - name: health\n" in manifest
+    assert sidecar_of(pod(parse(manifest)))["resources"]["limits"]["cpu"] == cpu
+
+
+@pytest.mark.parametrize("cpu", [None, "100m", "1500m", "0.1", 0.25, "1", 2])
+def test_no_cpu_limit_or_one_that_is_high_enough_is_not_warned_of(demo, cpu):
+    assert not any("WARNING" in text for text in limited(demo, cpu))
+
+
+def lifecycle(demo, **values):
+    return pod(with_values(demo, **values))["containers"][0].get("lifecycle")
+
+
+def test_the_pre_stop_fits_the_kubernetes_that_there_is(demo, tmp_path):
+    command = {"preStop": {"exec": {"command": ["sleep", "7"]}}}
+    sleep = {"preStop": {"sleep": {"seconds": 7}}}
+    server = {"preStopSeconds": 7}
+    assert lifecycle(demo, server=server) == sleep
+    assert lifecycle(demo, server=server, native=False) == command
+    assert lifecycle(demo, server={"preStopSeconds": 0}) is None
+    older = charts(tmp_path)
+    template = older / OWN / "templates" / "_probes.tpl"
+    text = template.read_text()
+    for version, expected in (("1.29.9", command), ("1.30.0-eks-1", sleep)):
+        template.write_text(text.replace("$.Capabilities.KubeVersion.Version", f'"v{version}"'))
+        helm_python.dependency_build(older / "demo")
+        assert lifecycle(older / "demo", server=server) == expected
 
 
 def test_a_native_sidecar_is_refused_by_a_kubernetes_that_has_none(tmp_path, capfd):

@@ -1,11 +1,15 @@
 """The components put the sidecar into any labelled workload, and leave what is there."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.deploy.manifests import (
     COMPONENT,
     DEPLOY,
     EXAMPLES,
+    INJECT,
     OLDER_COMPONENT,
     containers,
     has_pod,
@@ -19,12 +23,16 @@ from tests.deploy.manifests import (
     workload,
 )
 
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
 BOTH = pytest.mark.parametrize("component", [COMPONENT, OLDER_COMPONENT], ids=lambda c: c.name)
-KINDS = pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+KINDS = pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
 
 
-def pod_with(component, folder, kind="Deployment", **spec):
-    (item,) = with_component(component, folder, workload(kind, **spec))
+def pod_with(component, folder, kind="Deployment", labels=INJECT, **spec):
+    item = workload(kind, **spec)
+    item["metadata"]["labels"] = labels
+    (item,) = with_component(component, folder, item)
     return pod_of(item)
 
 
@@ -70,22 +78,27 @@ def test_the_first_container_is_asked_about_and_keeps_everything_else(tmp_path, 
     }
     other = {"name": "other", "image": "other", "livenessProbe": {"tcpSocket": {"port": 1}}}
     models = {"name": "models", "emptyDir": {}}
-    pod = pod_with(component, tmp_path, containers=[server, other], volumes=[models])
+    labels = {**INJECT, "inference-health-sidecar/prestop": "own"}
+    pod = pod_with(component, tmp_path, labels=labels, containers=[server, other], volumes=[models])
     changed, untouched = pod["containers"][:2]
     assert untouched == other
     assert {k: v for k, v in changed.items() if k not in ("startupProbe", "livenessProbe")} == {
         k: v for k, v in server.items() if k != "livenessProbe"
     }
     assert changed["startupProbe"]["httpGet"] == {"path": "/startupz", "port": 9808}
-    assert changed["livenessProbe"] == {
-        "httpGet": {"path": "/healthz", "port": 9808},
-        "periodSeconds": 10,
-        "timeoutSeconds": 2,
-        "failureThreshold": 3,
-        "terminationGracePeriodSeconds": 15,
-    }
+    assert changed["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": 9808}
     assert models in pod["volumes"]
     assert names(pod["volumes"]) == ["health-settings", "models"]
+
+
+@BOTH
+@KINDS
+def test_a_labelled_workload_is_given_every_part(tmp_path, component, kind):
+    pod = pod_with(component, tmp_path, kind)
+    assert sidecar_of(pod)["readinessProbe"]
+    assert {"startupProbe", "livenessProbe"} <= pod["containers"][0].keys()
+    assert names(pod["volumes"]) == ["health-settings"]
+    assert pod["enableServiceLinks"] is False
 
 
 @BOTH
@@ -111,7 +124,14 @@ def test_both_components_bring_the_same_sidecar_but_for_how_it_ends(tmp_path):
         del container["env"][1]
     assert native.pop("restartPolicy") == "Always"
     assert native == plain
-    assert pods[0]["containers"][0] == pods[1]["containers"][0]
+    lifecycles = [pod["containers"][0].pop("lifecycle") for pod in pods]
+    assert lifecycles == [
+        {"preStop": {"sleep": {"seconds": 10}}},
+        {"preStop": {"exec": {"command": ["sleep", "10"]}}},
+    ]
+    assert pods[0]["containers"][0] == {
+        k: v for k, v in pods[1]["containers"][0].items() if k != "lifecycle"
+    }
     assert pods[0]["volumes"] == pods[1]["volumes"]
 
 
@@ -119,12 +139,11 @@ def test_the_demo_in_one_file_is_what_its_kustomization_builds():
     assert parse((DEPLOY / "demo.yaml").read_text()) == kustomize(EXAMPLES / "demo")
 
 
-@pytest.mark.parametrize("name", ["triton", "mlserver"])
-def test_a_server_outlives_its_drain_and_its_pod_waits_for_it(name):
-    pod = pod_of(only(kustomize(EXAMPLES / name), "Deployment"))
-    (server,) = pod["containers"]
-    _, seconds = server["lifecycle"]["preStop"]["exec"]["command"]
-    assert 0 < int(seconds) <= pod["terminationGracePeriodSeconds"] - 10
+@BOTH
+def test_a_lifecycle_that_is_there_is_not_replaced_unasked(tmp_path, component):
+    server = {"name": "server", "image": "server", "lifecycle": {"postStart": {"exec": {}}}}
+    with pytest.raises(AssertionError, match="containers/0/lifecycle failed: test failed"):
+        pod_with(component, tmp_path, containers=[server])
 
 
 @pytest.mark.parametrize("name", ["triton", "mlserver"])
@@ -167,6 +186,24 @@ def test_the_examples_for_kserve_have_the_sidecars_of_the_components(tmp_path):
         assert {k: server[k] for k in ("startupProbe", "livenessProbe")} == {
             k: asked[k] for k in ("startupProbe", "livenessProbe")
         }
+
+
+def test_the_examples_of_servers_that_are_silent_while_they_compute_wait_long_enough():
+    """Above three times the longest inference, and a period above that: README, How long until."""
+    shown = re.search(r"; (\d+) and (\d+) for inferences of up to (\d+) s", README)
+    assert shown
+    timeout, period, longest = map(int, shown.groups())
+    assert 3 * longest < timeout < period
+    items = kustomize(EXAMPLES / "kserve-inferenceservice")
+    (settings,) = parse(settings_text(items, pod_of(only(items, "InferenceService"))))
+    assert (settings["timeout_seconds"], settings["period_seconds"]) == (timeout, period)
+    runtime = pod_of(only(kustomize(EXAMPLES / "kserve-servingruntime"), "ServingRuntime"))
+    given = {variable["name"]: variable.get("value") for variable in sidecar_of(runtime)["env"]}
+    assert given["SIDECAR_TIMEOUT_SECONDS"] == str(timeout)
+    assert given["SIDECAR_PERIOD_SECONDS"] == str(period)
+    mlserver = (EXAMPLES / "mlserver" / "sidecar.yaml").read_text()
+    assert f"up to {longest} seconds" in mlserver
+    assert f"timeout_seconds: {timeout} and period_seconds: {period} " in mlserver
 
 
 def test_no_two_containers_of_a_pod_share_a_name_or_a_port():

@@ -25,6 +25,7 @@ from tests.deploy.manifests import (
     MODEL_FIELDS,
     PREDICTOR_FIELDS,
     RUNTIME_FIELDS,
+    has_pod,
     kustomize,
     only,
     parse,
@@ -36,9 +37,9 @@ from tests.deploy.manifests import (
 )
 from tests.support import sidecar, untyped
 
-KNOWN = [major_minor(version) for version in all_versions()]
+KNOWN = list(dict.fromkeys(major_minor(version) for version in all_versions()))
 OLDEST, NEWEST = KNOWN[0], KNOWN[-1]
-OURS = ("v1", "apps/v1")
+OURS = ("v1", "apps/v1", "policy/v1")
 
 
 def refusals(item, version):
@@ -58,8 +59,8 @@ def as_pod(pod):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": whole}
 
 
-def test_the_oldest_and_the_newest_kubernetes_take_every_object(source):
-    for version in (source.since or OLDEST, NEWEST):
+def test_every_kubernetes_takes_every_object(source):
+    for version in KNOWN[KNOWN.index(source.since or OLDEST) :]:
         for item in source.items:
             if item["apiVersion"] in OURS:
                 assert refusals(item, version) == ""
@@ -87,7 +88,17 @@ def test_what_stands_around_a_pod_of_kserve_are_fields_that_kserve_has():
 
 def test_a_kubernetes_that_knows_no_native_sidecar_refuses_it(tmp_path):
     (native,) = with_component(COMPONENT, tmp_path, workload())
+    del pod_of(native)["containers"][0]["lifecycle"]
     assert "restartPolicy" in refusals(native, "1.27")
+
+
+def test_no_pod_is_given_the_variables_of_other_services(source):
+    # Those of a Service named sidecar-http would look like settings.
+    pods = [item for item in source.items if has_pod(item)]
+    # A ServingRuntime has no such field; the pods are those of its InferenceService.
+    for item in pods:
+        if item["kind"] != "ServingRuntime":
+            assert pod_of(item)["enableServiceLinks"] is False
 
 
 def served_paths():

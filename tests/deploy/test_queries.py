@@ -4,12 +4,16 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.conftest import Pki
 from tests.deploy.scraped import scrape_config
@@ -31,6 +35,7 @@ SERVED = {
     "namespace": "ml",
     "pod": "bert-7d4b9c-x2x5q",
     "container": "health",
+    "endpoint": "health",
     "workload": "bert",
     "job": "monitoring/inference-health",
 }
@@ -59,6 +64,19 @@ def pod(address: str, name: str, **other: str) -> dict[str, str]:
     }
 
 
+def expired_root() -> bytes:
+    """A root that expired long ago, as the bundles of distributions have them."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an old root")])
+    root = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1)
+        .not_valid_before(datetime(1999, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2019, 1, 1, tzinfo=UTC))
+        .sign(key, hashes.SHA256())
+    )
+    return root.public_bytes(serialization.Encoding.PEM)
+
+
 @pytest.fixture(scope="module")
 def scraped(pki: Pki, tmp_path_factory) -> Iterator[Prometheus]:
     """It has seen a server with TLS, one of whose two models was ready once and is not.
@@ -67,8 +85,10 @@ def scraped(pki: Pki, tmp_path_factory) -> Iterator[Prometheus]:
     """
     folder = tmp_path_factory.mktemp("scraped")
     made = {"key": str(pki.key), "cert": str(pki.cert)}
+    bundle = folder / "bundle.pem"
+    bundle.write_bytes(expired_root() + pki.ca.read_bytes())
     with ToyProcess(made, models={"steady": True, "flaky": True}) as server:
-        flags = [f"--server-url=grpcs://{server.url}", f"--tls-ca-file={pki.ca}"]
+        flags = [f"--server-url=grpcs://{server.url}", f"--tls-ca-file={bundle}"]
         flags += [f"--tls-cert-file={pki.cert}", f"--tls-key-file={pki.key}"]
         flags += ["--models=steady,flaky"]
         with (
@@ -126,9 +146,14 @@ def test_the_pods_that_are_scraped_and_their_labels(scraped):
 
 def test_the_sidecars_own_labels_keep_their_names(scraped):
     found = scraped.series("inference_health_passing")
-    endpoints = {series["endpoint"] for series in found}
-    assert endpoints == {"healthz", "readyz", "startupz", "livez"}
+    assert {series["probe"] for series in found} == {"healthz", "readyz", "startupz", "livez"}
     assert not [series for series in found if any(label.startswith("exported") for label in series)]
+
+
+def test_an_old_root_in_the_bundle_is_no_certificate_that_expires(scraped):
+    expiry = "inference_tls_certificate_expiry_timestamp_seconds"
+    left = {s["file"] for s in scraped.series(f"{expiry} - time() > 29 * 86400")}
+    assert left == {"ca", "cert"}
 
 
 def relaxed(expr: str) -> str:

@@ -94,7 +94,7 @@ def come_to(way, folder) -> Object:
         file.write_text(settings_text(items, pod))
         environment["SIDECAR_CONFIG"] = str(file)
     container["image"] = container["image"].removeprefix("your-registry/")
-    probes = {k: pod["containers"][0][k] for k in ("startupProbe", "livenessProbe")}
+    probes = {k: pod["containers"][0][k] for k in ("startupProbe", "livenessProbe", "lifecycle")}
     settings = sidecar("config", **environment)
     assert (settings.returncode, settings.stderr) == (0, "")
     return {"sidecar": container, "server": probes, "settings": parse(settings.stdout)}

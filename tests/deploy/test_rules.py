@@ -14,7 +14,8 @@ from tests.support import require_program
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-CASES = Path(__file__).with_name("rules_test.yaml")
+FILES = sorted(Path(__file__).parent.glob("rules_*test.yaml"))
+CASES = [case for file in FILES for case in yaml.safe_load(file.read_text())["tests"]]
 
 SPEC = yaml.safe_load((DEPLOY / "prometheus" / "rules.yaml").read_text())["spec"]
 RULES: list[dict[str, Any]] = [rule for group in SPEC["groups"] for rule in group["rules"]]
@@ -31,7 +32,8 @@ def promtool(tmp_path):
     """Runs promtool beside plain rules and cases; gives its exit code and all that it said."""
     program = require_program("promtool")
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(SPEC))
-    shutil.copy(CASES, tmp_path)
+    for file in FILES:
+        shutil.copy(file, tmp_path)
 
     def run(*args: str) -> tuple[int, str]:
         done = subprocess.run(
@@ -52,21 +54,21 @@ def test_promtool_finds_no_fault_with_the_rules(promtool):
     assert (code, f"SUCCESS: {len(RULES)} rules found" in said) == (0, True), said
 
 
-def test_in_every_case_the_alerts_that_fire_are_the_ones_that_it_names(promtool):
-    code, said = promtool("test", "rules", CASES.name)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_in_every_case_the_alerts_that_fire_are_the_ones_that_it_names(promtool, file):
+    code, said = promtool("test", "rules", file.name)
     assert code == 0, said
 
 
 def fires_by_case(alert: str) -> dict[str, bool]:
     """The cases about an alert, and whether it is among those that fire."""
-    cases = yaml.safe_load(CASES.read_text())["tests"]
     return {
         case["name"]: any(
             f'alertname="{alert}"' in sample["labels"]
             for expected in case["promql_expr_test"]
             for sample in expected["exp_samples"]
         )
-        for case in cases
+        for case in CASES
         if case["name"].partition(":")[0] == alert
     }
 
@@ -88,7 +90,7 @@ def test_a_case_in_which_an_alert_does_not_fire_has_what_it_looks_at_first(name)
     looked_at = re.search(rf"{METRIC}|{'|'.join(RECORDED)}", ALERTS[name]["expr"])
     assert looked_at
     first = metrics(looked_at[0])
-    for case in yaml.safe_load(CASES.read_text())["tests"]:
+    for case in CASES:
         if case["name"].partition(":")[0] == name:
             played = {series["series"].partition("{")[0] for series in case["input_series"]}
             assert first <= played, case["name"]
@@ -100,10 +102,21 @@ def test_an_alert_says_how_urgent_it_is_what_it_means_and_where_to_read_on(name)
     assert alert.keys() == {"alert", "expr", "for", "labels", "annotations"}
     assert alert["labels"].keys() == {"severity"}
     assert alert["labels"]["severity"] in {"critical", "warning", "info"}
-    assert alert["annotations"].keys() == {"summary", "description", "runbook"}
-    assert alert["annotations"]["runbook"] == f"deploy/runbook.md#{name.lower()}"
+    assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}
     for text in ("summary", "description"):
         assert re.fullmatch(r"([A-Z]|{{).*\.", alert["annotations"][text])
+
+
+def test_every_runbook_url_leads_to_a_section_and_one_command_changes_all():
+    command = re.search(r"sed 's#(.*?)#(.*?)#'", (DEPLOY / "prometheus" / "rules.yaml").read_text())
+    assert command
+    sections = re.findall(r"^## (\w+)$", (DEPLOY / "runbook.md").read_text(), re.MULTILINE)
+    urls = {name: alert["annotations"]["runbook_url"] for name, alert in ALERTS.items()}
+    assert urls == {
+        name: f"{command[1]}/blob/main/deploy/runbook.md#{name.lower()}"
+        for name in sections
+        if name in ALERTS
+    }
 
 
 def test_the_runbook_has_one_section_an_alert_in_the_order_of_the_rules():

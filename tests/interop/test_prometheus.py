@@ -1,5 +1,6 @@
 """A real Prometheus scrapes the sidecar as its own process; promtool reads its page."""
 
+import gzip
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.proxy import Proxy
 from tests.prometheus import prometheus
 from tests.support import Sidecar, require_program, running_sidecar, wait_until
 from tests.toy import ToyProcess
@@ -54,7 +56,7 @@ def test_prometheus_sees_a_model_become_unready_and_ready_again(server, ask):
     server.tell(models={"bert": True})
     wait_for_value(ask, MODEL_READY, "1")
     wait_for_value(ask, 'inference_model_ready{model="missing",version="2"}', "0")
-    wait_for_value(ask, 'inference_health_passing{endpoint="healthz"}', "1")
+    wait_for_value(ask, 'inference_health_passing{probe="healthz"}', "1")
 
 
 def test_prometheus_finds_no_fault_with_the_page_and_reads_it_as_openmetrics(ask):
@@ -66,6 +68,35 @@ def test_prometheus_finds_no_fault_with_the_page_and_reads_it_as_openmetrics(ask
         {"type": "info", "help": "Versions of the sidecar.", "unit": ""}
     ]
     wait_for_value(ask, "count(inference_polls_total)", "3")
+
+
+def test_prometheus_reads_the_page_compressed(sidecar, tmp_path):
+    came = bytearray()
+
+    def record(chunk: bytes) -> bytes:
+        came.extend(chunk)
+        return chunk
+
+    with Proxy(sidecar.port) as path:
+        path.spoil = record
+        config = {
+            "global": {"scrape_interval": "200ms"},
+            "scrape_configs": [
+                {
+                    "job_name": "sidecar",
+                    "static_configs": [{"targets": [f"127.0.0.1:{path.port}"]}],
+                }
+            ],
+        }
+        with prometheus(tmp_path, config) as running:
+            wait_for_value(running.get, MODEL_READY, "1")
+    head, _, body = bytes(came).partition(b"\r\n\r\n")
+    headers = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    assert headers[b"Content-Encoding"] == b"gzip"
+    assert headers[b"Content-Type"].startswith(b"application/openmetrics-text")
+    page = gzip.decompress(body[: int(headers[b"Content-Length"])])
+    assert page.endswith(b"# EOF\n")
+    assert len(page) > 3 * int(headers[b"Content-Length"])
 
 
 def test_promtool_has_nothing_to_say_about_the_text_page(sidecar):

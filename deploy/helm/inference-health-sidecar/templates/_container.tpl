@@ -4,10 +4,14 @@
 {{- if and $values.native (semverCompare "<1.29-0" .Capabilities.KubeVersion.Version) }}
 {{- fail (printf "a native sidecar needs Kubernetes 1.29, and this is %s: set inference-health-sidecar.native to false and put the container into `containers`" .Capabilities.KubeVersion.Version) }}
 {{- end }}
-{{- $drain := ternary 0 20 $values.native }}
+{{- /* A plain container is told to stop with the server: it covers its preStop and its end. */}}
+{{- $drain := ternary 0 (max 20 (add 10 $values.server.preStopSeconds)) $values.native }}
 {{- if hasKey $values.config "drain_seconds" }}
 {{- $drain = $values.config.drain_seconds }}
 {{- end -}}
+{{- with include "inference-health-sidecar.warnings" . | trim }}
+# {{ . }}
+{{ end -}}
 - name: health
   image: {{ printf "%s:%s" $values.image.repository $values.image.tag }}
   {{- with $values.image.pullPolicy }}
@@ -36,8 +40,10 @@
     httpGet:
       path: /livez
       port: health
-    periodSeconds: 10
+    periodSeconds: 4
     timeoutSeconds: 2
+    failureThreshold: 3
+    terminationGracePeriodSeconds: 1 # a frozen sidecar does not react to SIGTERM
   readinessProbe:
     httpGet:
       path: /readyz

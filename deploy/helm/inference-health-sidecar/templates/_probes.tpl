@@ -1,7 +1,8 @@
-{{/* startupProbe and livenessProbe of the inference container; its readiness is the sidecar's.
+{{/* startupProbe, livenessProbe and preStop of the inference container; its readiness is the sidecar's.
      The port by number: a name would be looked up in the inference container's own ports. */}}
 {{- define "inference-health-sidecar.probes" -}}
-{{- $server := (include "inference-health-sidecar.values" . | fromYaml).server }}
+{{- $values := include "inference-health-sidecar.values" . | fromYaml }}
+{{- $server := $values.server }}
 {{- $port := include "inference-health-sidecar.port" . -}}
 startupProbe:
   httpGet:
@@ -13,4 +14,15 @@ livenessProbe:
     path: /healthz
     port: {{ $port }}
   {{- toYaml $server.livenessProbe | nindent 2 }}
+{{- with int $server.preStopSeconds }}
+lifecycle:
+  preStop:
+    {{- if and $values.native (semverCompare ">=1.30-0" $.Capabilities.KubeVersion.Version) }}
+    sleep:
+      seconds: {{ . }}
+    {{- else }}
+    exec:
+      command: [sleep, {{ . | quote }}]
+    {{- end }}
+{{- end }}
 {{- end }}

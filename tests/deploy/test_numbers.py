@@ -1,0 +1,167 @@
+"""The numbers of the probes are these, in every manifest, chart, example and text."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.manifests import (
+    CHARTS,
+    EXAMPLES,
+    KUSTOMIZE,
+    Object,
+    has_pod,
+    pod_of,
+    sidecar_of,
+)
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+README, RUNBOOK = (ROOT / "README.md").read_text(), (DEPLOY / "runbook.md").read_text()
+
+# Period, time-out, failureThreshold and the probe's own grace period, 0 for none; in seconds.
+PROBES = {
+    ("sidecar", "startupProbe"): (1, 2, 120, 0),
+    ("sidecar", "livenessProbe"): (4, 2, 3, 1),
+    ("sidecar", "readinessProbe"): (2, 2, 1, 0),
+    ("server", "startupProbe"): (10, 2, 180, 0),
+    ("server", "livenessProbe"): (10, 2, 6, 15),
+}
+PRE_STOP = 10
+# At SIGTERM MLServer drops what is in flight.
+LONGER = {"mlserver": 20}
+DRAIN = 20  # of a plain container; a native sidecar is told to stop after the server has ended
+DEFAULT_GRACE = 30  # Kubernetes' own for a pod
+
+
+def numbers(probe: Object) -> tuple[Any, ...]:
+    """What the table has of a probe."""
+    fields = ("periodSeconds", "timeoutSeconds", "failureThreshold")
+    return (*(probe[field] for field in fields), probe.get("terminationGracePeriodSeconds", 0))
+
+
+def pre_stop(container: Object) -> int:
+    """The seconds that a container's preStop sleeps."""
+    ((kind, action),) = container["lifecycle"]["preStop"].items()
+    if kind == "sleep":
+        return int(action["seconds"])
+    assert (kind, action["command"][0]) == ("exec", "sleep")
+    return int(action["command"][1])
+
+
+def test_every_pod_has_the_probes_of_the_table(source):
+    for pod in source.pods:
+        containers = {"sidecar": sidecar_of(pod), "server": pod["containers"][0]}
+        found = {
+            (whose, kind): numbers(probe)
+            for whose, container in containers.items()
+            for kind, probe in container.items()
+            if kind.endswith("Probe")
+        }
+        assert found == PROBES
+
+
+def test_every_server_waits_before_it_ends_and_has_time_for_it(source):
+    graces = [
+        pod_of(item)["terminationGracePeriodSeconds"]
+        for item in source.items
+        if has_pod(item) and "terminationGracePeriodSeconds" in pod_of(item)
+    ]
+    grace = min(graces, default=DEFAULT_GRACE)
+    for pod in source.pods:
+        server, sidecar = pod["containers"][0], sidecar_of(pod)
+        waits = pre_stop(server)
+        assert waits == LONGER.get(server["name"], PRE_STOP)
+        assert waits + 10 <= grace
+        drain = {e["name"]: e.get("value") for e in sidecar["env"]}["SIDECAR_DRAIN_SECONDS"]
+        native = sidecar.get("restartPolicy") == "Always"
+        assert drain == ("0" if native else str(DRAIN))
+        # A plain one is told to stop with the server, and sees its end.
+        assert native or waits + 10 <= DRAIN < grace
+        assert "lifecycle" not in sidecar
+
+
+def test_a_sleep_of_kubernetes_own_is_only_where_every_kubernetes_has_it(source):
+    for pod in source.pods:
+        native = sidecar_of(pod).get("restartPolicy") == "Always"
+        (kind,) = pod["containers"][0]["lifecycle"]["preStop"]
+        kserve = pod["containers"][0]["name"] == "kserve-container"
+        assert kind == ("sleep" if native and not kserve else "exec")
+
+
+@pytest.mark.parametrize("workload", ["triton", "mlserver", "kserve-inferenceservice"])
+def test_an_example_never_has_fewer_replicas_than_it_is_given(workload):
+    texts = [file.read_text() for file in sorted((EXAMPLES / workload).glob("*.yaml"))]
+    documents = [document for text in texts for document in yaml.safe_load_all(text)]
+    by_kind = {document["kind"]: document for document in documents if "kind" in document}
+    budget = by_kind["PodDisruptionBudget"]["spec"]
+    assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
+    if "Deployment" in by_kind:
+        spec = by_kind["Deployment"]["spec"]
+        assert spec["minReadySeconds"] == 10
+        assert budget["selector"] == spec["selector"]
+        update = spec["strategy"]["rollingUpdate"]
+    else:
+        update = by_kind["InferenceService"]["spec"]["predictor"]["deploymentStrategy"][
+            "rollingUpdate"
+        ]
+    assert update == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def test_the_values_of_the_chart_are_those_of_the_table():
+    server = yaml.safe_load((CHARTS / "inference-health-sidecar" / "values.yaml").read_text())[
+        "server"
+    ]
+    assert server["preStopSeconds"] == PRE_STOP
+    for kind in ("startupProbe", "livenessProbe"):
+        assert numbers(server[kind]) == PROBES["server", kind]
+
+
+TEXTS = [
+    ROOT / "README.md",
+    DEPLOY / "runbook.md",
+    *sorted(DEPLOY.glob("*.yaml")),
+    *sorted(KUSTOMIZE.rglob("*.yaml")),
+    *sorted(CHARTS.rglob("*.md")),
+    *sorted((DEPLOY / "prometheus").glob("*.yaml")),
+]
+
+
+@pytest.mark.parametrize("file", TEXTS, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_where_a_text_names_a_period_and_a_threshold_they_are_those_of_a_probe(file):
+    told = set(re.findall(r"(\d+) s x (\d+)\b", file.read_text()))
+    known = {(str(period), str(threshold)) for period, _, threshold, _ in PROBES.values()}
+    assert told <= known
+
+
+def seconds(name: str) -> float:
+    """The column at the defaults of a row under "How long until..."."""
+    row = re.search(rf"^\| {re.escape(name)} \|.*\| ([\d.]+) s \|$", README, re.MULTILINE)
+    assert row
+    return float(row[1])
+
+
+def test_the_readme_adds_up_the_probes_as_the_table_has_them():
+    section = README.partition("\n## How long until...\n")[2].partition("\n## ")[0]
+    out, _, once, _ = PROBES["sidecar", "readinessProbe"]
+    period, _, threshold, grace = PROBES["server", "livenessProbe"]
+    own, own_timeout, own_threshold, own_grace = PROBES["sidecar", "livenessProbe"]
+    killed = seconds("`/healthz` fails after the server was killed")
+    froze = seconds("`/readyz` fails after the server froze or its path was cut")
+    earliest = (threshold - 1) * period
+    sentences = (
+        f"(readiness {out} s x {once}, liveness {period} s x {threshold})",
+        f"leaves its Service 0 to {out} s after its server was killed",
+        f"and 6 to {froze + out:.0f} s after it froze",
+        f"restarted {earliest} to {killed + threshold * period:.0f} s after it was killed",
+        f"told to stop {6 + earliest} to {froze + threshold * period:.0f} s after it froze",
+        f"after {earliest} to {threshold * period} s without a sidecar",
+        f"killed {grace} s later",
+        f"livenessProbe ({own} s x {own_threshold}, a grace period of {own_grace} s)",
+        f"in {(own_threshold - 1) * own + own_timeout} to "
+        f"{own_threshold * own + own_timeout + own_grace} s",
+    )
+    plain = " ".join(section.split())
+    assert [sentence for sentence in sentences if sentence not in plain] == []
