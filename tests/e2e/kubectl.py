@@ -93,9 +93,9 @@ class Kubectl:
                 command, input=given, capture_output=True, text=True, timeout=within, check=False
             )
         except subprocess.TimeoutExpired:
-            raise KubectlError(f"{' '.join(command)}: no answer in {within} s") from None
+            raise KubectlError(f"{shown(command)}: no answer in {within:g} s") from None
         if done.returncode != 0:
-            raise KubectlError(f"{' '.join(command)}: {done.stderr.strip()}")
+            raise KubectlError(f"{shown(command)}: {done.stderr.strip()}")
         return done.stdout
 
 
@@ -127,12 +127,17 @@ class Watch:
         """Raises an error when the watch has ended by itself."""
         if self._popen.poll() is not None:
             self._errors.seek(0)
-            raise KubectlError(f"{' '.join(self._command)} ended: {self._errors.read().strip()}")
+            raise KubectlError(f"{shown(self._command)} ended: {self._errors.read().strip()}")
 
     def _listen(self) -> None:
         assert self._popen.stdout is not None
         for document in documents(self._popen.stdout):
             self._changed(document["type"], document["object"])
+
+
+def shown(command: Sequence[str]) -> str:
+    """A command without the programs in it."""
+    return " ".join("..." if "\n" in part else part for part in command)
 
 
 def documents(lines: Iterable[str]) -> Iterator[Object]:

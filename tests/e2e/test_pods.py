@@ -65,7 +65,7 @@ def test_a_rolling_restart_and_deleted_pods_under_load_lose_no_request(scenario)
     def tally():
         """The client's last word."""
         lines = kubectl.logs(client, client, tail=1).splitlines()
-        return json.loads(lines[-1]) if lines else {"servers": {}}
+        return json.loads(lines[-1]) if lines else {"servers": {}, "lost": {}, "done": False}
 
     def answered_by(pods):
         servers = tally()["servers"]
@@ -107,12 +107,15 @@ def phase(scenario, name):
     return pod.get("status", {}).get("phase")
 
 
+UNREADY = "[-]model:m failed: not_ready"
+
+
 @promise("stateful", about=60)
 def test_the_next_pod_of_a_statefulset_waits_for_the_models_of_the_first(scenario):
     scenario.put("--unready", kind="StatefulSet", replicas=2)
     first, second = f"{scenario.name}-0", f"{scenario.name}-1"
     scenario.wait(lambda: first in scenario.pods() and "server" in scenario.started(first))
-    scenario.ask(first, "/readyz", until="[-]model:m failed: not_ready", within=START)
+    scenario.ask(first, "/readyz", until=UNREADY, within=START)
     assert scenario.pods().keys() == {first}
 
     since = time.monotonic()
@@ -120,6 +123,7 @@ def test_the_next_pod_of_a_statefulset_waits_for_the_models_of_the_first(scenari
     into = scenario.back(first, since)
     scenario.record("model ready to pod in", into - since, scenario.bounds.first_in)
     scenario.wait(lambda: second in scenario.pods() and "server" in scenario.started(second))
+    scenario.ask(second, "/readyz", until=UNREADY, within=START)
     scenario.revoke(second, "unready")
     assert scenario.ready_pods(2) == [first, second]
 
