@@ -185,7 +185,7 @@ def troubles(pod: Object) -> list[str]:
     return [
         f"{pod['metadata']['name']}, container {name}: {waiting['reason']}: "
         f"{waiting.get('message', 'no message')}"
-        for name in ("server", "health", "load")
+        for name in ("server", "health")
         if (waiting := state(pod, name).get("waiting", {})).get("reason") in HOPELESS
     ]
 
