@@ -1,6 +1,5 @@
 """When the end-to-end suite is skipped, when it gives up a wait, and what it reports."""
 
-import contextlib
 import os
 import re
 import subprocess
@@ -39,37 +38,27 @@ def test_the_version_of_a_cluster_is_read_as_providers_write_it(version, expecte
     assert numbers(version) == expected
 
 
-@contextlib.contextmanager
 def suite(*arguments, **variables):
-    """The suite as a process."""
+    """The suite as a process: its exit code and its output."""
     environment = {k: v for k, v in clean_environment().items() if k not in ("KUBECONFIG", "IMAGE")}
     command = [sys.executable, "-m", "pytest", "tests/e2e", "-p", "no:cacheprovider", *arguments]
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**environment, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as popen:
-        try:
-            yield popen
-        finally:
-            popen.kill()
+    environment |= variables
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=50, check=False
+    )
+    return done.returncode, done.stdout
 
 
 def test_without_a_cluster_the_suite_is_skipped_in_ci_too_and_says_why():
-    with suite(CI="true", IMAGE="image") as popen:
-        output, _ = popen.communicate(timeout=50)
-    assert popen.returncode == 0
+    code, output = suite(CI="true", IMAGE="image")
+    assert code == 0
     assert "KUBECONFIG is not set" in output
     assert re.fullmatch(r"=+ \d+ skipped in .*", output.splitlines()[-1])
 
 
 def test_a_cluster_that_does_not_answer_is_no_reason_to_skip(tmp_path):
-    with suite("-k", "hung", IMAGE="image", KUBECONFIG=nowhere(tmp_path)) as popen:
-        output, _ = popen.communicate(timeout=50)
-    assert popen.returncode == 1
+    code, output = suite("-k", "hung", IMAGE="image", KUBECONFIG=nowhere(tmp_path))
+    assert code == 1
     assert "refused" in output
 
 

@@ -67,7 +67,7 @@ def cluster():
     whole = Kubectl()
     version = whole.server_version()
     if numbers(version) < OLDEST:
-        pytest.skip(f"the cluster is Kubernetes {version}; this needs 1.30")
+        pytest.skip(f"the cluster is Kubernetes {version}; this needs {OLDEST[0]}.{OLDEST[1]}")
     name = f"sidecar-e2e-{secrets.token_hex(4)}"
     # To be ended from outside is as good as Ctrl-C: the namespace is deleted.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -75,8 +75,8 @@ def out_and_back(scenario, pod):
     scenario.order(pod, "unready")
     out = scenario.out(pod, since)
     scenario.record("model unready to pod out", out - since, scenario.bounds.unready_out)
-    assert "503" in scenario.ask(pod, "/readyz")
-    assert "200" in scenario.ask(pod, "/healthz")
+    assert scenario.ask(pod, "/readyz").startswith("503 ")
+    assert scenario.ask(pod, "/healthz").startswith("200 ")
 
     since = time.monotonic()
     scenario.revoke(pod, "unready")
