@@ -160,6 +160,7 @@ def test_a_restarted_kubelet_restarts_nothing_and_goes_on_probing(scenario):
     pod = scenario.ready_pod()
     before = scenario.started(pod)
     restart_kubelet(scenario, scenario.pods()[pod]["spec"]["nodeName"])
+    assert scenario.ready_pod() == pod
     out_and_back(scenario, pod)
     assert scenario.started(pod) == before
     assert scenario.restarts(pod) == {"server": 0, "health": 0}
