@@ -82,7 +82,7 @@ def test_a_rolling_restart_and_deleted_pods_under_load_lose_no_request(scenario)
     kubectl.restart(scenario.name)
     kubectl.rolled_out(scenario.name, within=240)
     pods = replaced(set(pods))
-    scenario.record("requests lost in a rolling restart", lost(tally()), 0, "requests")
+    record_lost(scenario, "requests lost in a rolling restart", tally())
     for pod in pods:
         kubectl.delete("pod", pod)
         replaced({pod})
@@ -91,15 +91,15 @@ def test_a_rolling_restart_and_deleted_pods_under_load_lose_no_request(scenario)
     scenario.cluster.ask(lambda: tally()["done"], START)
     result = tally()
     kubectl.delete("pod", client)
-    why = f": {result['lost']}" if result["lost"] else ""
-    scenario.record(f"requests lost in all{why}", lost(result), 0, "requests")
+    record_lost(scenario, "requests lost in all", result)
     scenario.record(
         "requests without an answer", result["sent"] - result["answered"], 0, "requests"
     )
 
 
-def lost(tally):
-    return sum(tally["lost"].values())
+def record_lost(scenario, what, tally):
+    lost = tally["lost"]
+    scenario.record(f"{what}: {lost}" if lost else what, sum(lost.values()), 0, "requests")
 
 
 def phase(scenario, name):

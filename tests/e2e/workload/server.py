@@ -39,6 +39,10 @@ from sidecar.oip import SERVICE, messages
 WORKER = Path(__file__).with_name("worker.py")
 LOOK_SECONDS = 0.1  # between two looks at the orders
 CRASH_SECONDS = 0.5
+# Of a connection. During preStop each client so goes to another pod. On a connection that is
+# still in use at SIGTERM, gRPC may cancel the request that arrives just then: of 12 stops
+# with 16 clients it cancelled 3.
+AGE_SECONDS = 3
 IN_FLIGHT_SECONDS = 20  # for what is in flight at the end
 
 
@@ -110,7 +114,9 @@ class Server(ToyServer):
 
     async def listen(self, address: str) -> grpc.aio.Server:
         """As `start`, but reachable from outside the pod."""
-        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        server = grpc.aio.server(
+            options=[("grpc.so_reuseport", 0), ("grpc.max_connection_age_ms", AGE_SECONDS * 1000)]
+        )
         handler = grpc.method_handlers_generic_handler(SERVICE, self.handlers())
         server.add_generic_rpc_handlers((handler,))
         server.add_insecure_port(address)
