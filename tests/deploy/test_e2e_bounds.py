@@ -5,7 +5,7 @@ import yaml
 
 from tests.deploy.manifests import pod_of
 from tests.e2e import objects
-from tests.e2e.bounds import SLACK, Bounds, Probe
+from tests.e2e.bounds import REPLACE, SLACK, Bounds, Probe
 from tests.e2e.scenario import effective
 
 POD = {
@@ -53,9 +53,9 @@ EXPECTED = {
     "crashed_out": 2 + SLACK,
     "hung_out": 5.5 + 3 * 2 + 2 + SLACK,
     "dead": 5.5 + 3 * 2 + SLACK,
-    "hung_restarted": 5.5 + 3 * 2 + 60 + 15 + 2 * SLACK,
+    "hung_restarted": 5.5 + 3 * 2 + 60 + 15 + REPLACE + SLACK,
     "frozen_out": 2 + 2 + SLACK,
-    "frozen_restarted": 4 * 3 + 2 + 1 + SLACK,
+    "frozen_restarted": 4 * 3 + 2 + 1 + REPLACE + SLACK,
 }
 
 

@@ -7,6 +7,8 @@ from tests.e2e.kubectl import Object
 
 # What no formula has: the API server, the EndpointSlice, kubectl exec, two busy cores.
 SLACK = 3.0
+# From a container's end until another runs in its place.
+REPLACE = 3.0
 # From a container's creation until it answers, on two busy cores.
 START = 30.0
 # The kubelet looks at a ConfigMap once a minute, half a minute later at worst.
@@ -111,7 +113,7 @@ class Bounds:
     def hung_restarted(self) -> float:
         """From a server's last answer until another container is in its place."""
         probe = self.server_liveness
-        return self.dead + probe.refused + probe.grace + SLACK
+        return self.dead + probe.refused + probe.grace + REPLACE
 
     @property
     def frozen_out(self) -> float:
@@ -122,7 +124,7 @@ class Bounds:
     def frozen_restarted(self) -> float:
         """From the stop of the sidecar's process until another container is in its place."""
         probe = self.sidecar_liveness
-        return probe.unanswered + probe.grace + SLACK
+        return probe.unanswered + probe.grace + REPLACE + SLACK
 
     def _round(self, period: str) -> float:
         """The longest time until the next round begins."""

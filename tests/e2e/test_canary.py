@@ -6,7 +6,7 @@ Collected as soon as the sidecar has the setting `canary`; see conftest.py.
 import signal
 import time
 
-from tests.e2e.bounds import SLACK, START
+from tests.e2e.bounds import REPLACE, SLACK, START
 from tests.e2e.promise import promise
 
 PERIOD, TIMEOUT, FAILURES = 2, 2, 2
@@ -42,7 +42,7 @@ def test_a_server_without_its_worker_is_out_restarted_after_proof_and_withheld_b
 
     again = scenario.restarted(pod, "server")
     liveness = bounds.server_liveness
-    bound += RESTART_AFTER + liveness.refused + liveness.grace + SLACK
+    bound += RESTART_AFTER + liveness.refused + liveness.grace + REPLACE
     scenario.record("worker killed to server restarted", again - since, bound)
     back = scenario.back(pod, out)
     scenario.record("server restarted to pod back", back - again, START)
