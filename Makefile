@@ -112,7 +112,7 @@ format: $(VENV)/.lint  ## let ruff lay out the code
 	$(BIN)/ruff format
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-protobuf .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-protobuf .coverage* e2e-report.md .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "there is no program $(PYTHON)"; exit 1; }

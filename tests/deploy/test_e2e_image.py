@@ -2,12 +2,15 @@
 
 import contextlib
 import json
+import signal
 
 import pytest
 
 from tests.deploy.images import HARDENED, Podman
 from tests.deploy.manifests import pod_of
 from tests.e2e import objects
+from tests.e2e.cluster import Cluster
+from tests.e2e.report import Report
 from tests.e2e.scenario import Scenario
 from tests.support import free_port, http_get, wait_until
 
@@ -32,9 +35,9 @@ class Containers:
         finally:
             self._podman("rm", "--force", "--ignore", "--time=0", f"{self._prefix}-{name}")
 
-    def python(self, pod: str, container: str, code: str) -> str:
+    def python(self, pod: str, container: str, code: str, within: float = 60) -> str:
         """As `Kubectl.python`, of the one pod that there is."""
-        assert pod == "pod"
+        assert (pod, within) == ("pod", 60)
         return self._podman("exec", f"{self._prefix}-{container}", "python", "-c", code).stdout
 
     def logs(self, name: str) -> list[str]:
@@ -66,8 +69,8 @@ def mounts(tmp_path):
     scripts, orders, words = (tmp_path / name for name in ("scripts", "orders", "words"))
     for folder in (scripts, orders):
         folder.mkdir()
-    for script in ("server.py", "load.py"):
-        (scripts / script).write_text((objects.WORKLOAD / script).read_text())
+    for script, text in objects.scripts()["data"].items():
+        (scripts / script).write_text(text)
         (scripts / script).chmod(0o644)
     words.touch()
     scripts.chmod(0o755)
@@ -89,9 +92,9 @@ def command(item):
 def test_the_server_the_sidecar_and_the_client_do_in_the_image_what_the_suite_tells_them(
     containers, mounts, tmp_path
 ):
-    deployment, _ = objects.inference("one")
+    deployment, _ = objects.inference("one", objects.Shape())
     port, health = free_port(), free_port()
-    told = Scenario(containers, "image", "one")
+    told = Scenario(Cluster(containers), "image", "one", "", Report())
 
     def answers(path):
         with contextlib.suppress(OSError):
@@ -128,7 +131,11 @@ def test_the_server_the_sidecar_and_the_client_do_in_the_image_what_the_suite_te
             assert tally["lost"] == {}
             assert tally["sent"] == tally["answered"] > 20
 
-            told.kill_sidecar("pod")
+            told.signal("pod", "worker.py", signal.SIGKILL)
+            wait_until(lambda: "worker ended" in containers.logs("server"), 20)
+            told.signal("pod", "sidecar", signal.SIGSTOP)
+            wait_until(lambda: answers("/livez") is None, 20)
+            told.signal("pod", "sidecar", signal.SIGKILL)
             assert containers.exit_code("health") == 128 + 9
         with containers.running("health", options=settings):
             wait_until(lambda: answers("/readyz") == READY, 20)

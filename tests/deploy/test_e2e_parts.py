@@ -1,21 +1,25 @@
-"""What the end-to-end suite applies, commands and reads, as far as it goes without a cluster."""
+"""What the end-to-end suite applies and commands is right, as far as no cluster is needed."""
 
 import inspect
 import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.deploy.conftest import NATIVE
-from tests.deploy.manifests import containers, pod_of, settings_text
+from tests.deploy.manifests import EXAMPLES, containers, kustomize, pod_of
 from tests.deploy.test_objects import NEWEST, refusals
 from tests.deploy.test_restricted import violations
 from tests.e2e import objects
-from tests.e2e.kubectl import Kubectl, KubectlError, documents
-from tests.support import free_port, require_program, sidecar, wait_until
+from tests.e2e.conftest import settings_that_there_are
+from tests.e2e.kubectl import Kubectl, KubectlError
+from tests.e2e.scenario import effective
+from tests.e2e.test_canary import SETTINGS as CANARY
+from tests.support import free_port, require_program, wait_until
 
-ROOT = Path(__file__).parents[2]
 IMAGE = "registry:5000/of/mine@sha256:0"
+OLDEST = "1.30"
+WITH_PODS = (*objects.KINDS, "Pod")
 
 
 @pytest.fixture(autouse=True)
@@ -25,14 +29,16 @@ def _kubectl():
 
 @pytest.fixture
 def applied():
-    """Each object of the suite, as it is applied."""
+    """Each kind of object that is applied in the suite's namespace."""
+    shapes = {kind: objects.Shape(("--unready",), kind=kind, replicas=2) for kind in objects.KINDS}
+    shapes["changed"] = objects.Shape(patience=20, shared_processes=True, sidecar_cpu="20m")
+    made = [objects.inference(name.lower(), shape) for name, shape in shapes.items()]
     return objects.with_image(
         [
             objects.namespace("sidecar-e2e-0"),
-            *objects.settings_and_scripts(),
-            *objects.inference("plain"),
-            *objects.inference("gated", "--unready", patience=20),
-            *objects.inference("killed", replicas=2, shared_processes=True),
+            objects.scripts(),
+            objects.settings("one", yaml.safe_dump(objects.SETTINGS)),
+            *(item for pair in made for item in pair),
             objects.load("load", "10.0.0.1:8001"),
         ],
         IMAGE,
@@ -40,19 +46,19 @@ def applied():
 
 
 def pods(applied):
-    return [pod_of(item) for item in applied if item["kind"] in ("Deployment", "Pod")]
+    return [pod_of(item) for item in applied if item["kind"] in WITH_PODS]
 
 
-@pytest.mark.parametrize("version", [NATIVE, NEWEST])
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
 def test_kubernetes_takes_each_object_that_the_suite_applies(applied, version):
-    assert len(applied) == 10
-    assert [refusals(item, version) for item in applied] == [""] * len(applied)
+    privileged = objects.kubelet_restart("kubelet", "node")
+    assert [refusals(item, version) for item in [*applied, privileged]] == [""] * 13
 
 
 def test_each_pod_of_the_suite_is_let_into_its_namespace(applied):
     label = "pod-security.kubernetes.io/enforce"
     assert applied[0]["metadata"]["labels"][label] == "restricted"
-    assert [violations(pod) for pod in pods(applied)] == [[]] * 4
+    assert [violations(pod) for pod in pods(applied)] == [[]] * 5
 
 
 def test_nothing_is_pulled_but_the_image_that_was_named(applied):
@@ -64,60 +70,65 @@ def test_nothing_is_pulled_but_the_image_that_was_named(applied):
     assert found == {(IMAGE, "IfNotPresent")}
 
 
-def test_each_script_and_folder_is_where_the_pods_look_for_it(applied):
+def test_each_script_is_where_the_pods_look_for_it(applied):
     (scripts,) = [item for item in applied if item["metadata"]["name"] == "scripts"]
     for pod in pods(applied):
         container = pod["containers"][0]
         script = Path(container["command"][1])
         mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
         assert mounts[str(script.parent)] == "scripts"
-        file = objects.WORKLOAD / script.name
-        assert scripts["data"][script.name] == file.read_text()
-        assert ("/orders" in mounts) == (script.name == "server.py")
+        assert scripts["data"][script.name] == (objects.WORKLOAD / script.name).read_text()
 
 
 def test_a_service_selects_the_pods_of_its_scenario_alone(applied):
     services = {i["metadata"]["name"]: i for i in applied if i["kind"] == "Service"}
-    deployments = {i["metadata"]["name"]: i for i in applied if i["kind"] == "Deployment"}
-    assert services.keys() == deployments.keys() == {"plain", "gated", "killed"}
-    for name, deployment in deployments.items():
-        labels = deployment["spec"]["template"]["metadata"]["labels"]
+    workloads = {i["metadata"]["name"]: i for i in applied if i["kind"] in objects.KINDS}
+    assert services.keys() == workloads.keys()
+    assert sorted(workloads) == ["changed", "daemonset", "deployment", "statefulset"]
+    for name, workload in workloads.items():
+        labels = workload["spec"]["template"]["metadata"]["labels"]
         assert services[name]["spec"]["selector"] == labels == {"scenario": name}
 
 
-def test_the_sidecar_takes_the_settings_of_the_suite(applied, tmp_path):
-    file = tmp_path / "sidecar.yaml"
-    file.write_text(settings_text(applied, pods(applied)[0]))
-    done = sidecar("config", SIDECAR_CONFIG=str(file))
-    assert (done.returncode, done.stderr) == (0, "")
+def test_the_pods_are_those_that_the_component_makes_but_for_the_startup_probe(applied):
+    (theirs,) = [pod_of(i) for i in kustomize(EXAMPLES / "demo") if i["kind"] == "Deployment"]
+    expected = [probes_and_exit(container) for container in containers(theirs)]
+    for item in applied:
+        if item["kind"] in objects.KINDS:
+            assert [probes_and_exit(one) for one in containers(pod_of(item))] == expected
 
 
-def test_the_liveness_probe_has_the_patience_that_is_shipped(applied):
-    shipped = objects.built(ROOT / "deploy/kustomize/examples/demo")
-    (theirs,) = pods(shipped)
-    expected = theirs["containers"][0]["livenessProbe"]
-    probe = pods(applied)[0]["containers"][0]["livenessProbe"]
-    assert probe == expected
+def probes_and_exit(container):
+    kept = ("livenessProbe", "readinessProbe", "lifecycle")
+    found = {key: container[key] for key in kept if key in container}
+    return {**found, "startup": container["startupProbe"]["httpGet"]}
+
+
+def test_the_sidecar_takes_the_settings_of_the_suite():
+    assert effective(yaml.safe_dump(objects.SETTINGS))["server_url"] == "localhost:8001"
+    if "canary" in settings_that_there_are():
+        assert effective(yaml.safe_dump({**objects.SETTINGS, **CANARY}))["models"]
 
 
 COMMANDS = {
     "server_version": lambda kubectl: kubectl.server_version(),
     "apply": lambda kubectl: kubectl.apply([objects.namespace("one")]),
+    "stored": lambda kubectl: kubectl.stored(objects.namespace("one")),
     "found": lambda kubectl: kubectl.found("pods", "scenario=one"),
     "get": lambda kubectl: kubectl.get("deployment", "one"),
-    "watch": lambda kubectl: first(kubectl.watch("endpointslices", "scenario=one")),
+    "watch": lambda kubectl: ended(kubectl.watch("endpointslices", print)),
     "python": lambda kubectl: kubectl.python("pod", "server", "print()"),
-    "logs": lambda kubectl: kubectl.logs("pod", "server", previous=True),
+    "logs": lambda kubectl: kubectl.logs("pod", "server", previous=True, tail=1),
+    "annotate": lambda kubectl: kubectl.annotate("pod", "one=1"),
     "delete": lambda kubectl: kubectl.delete("namespace", "one"),
     "restart": lambda kubectl: kubectl.restart("one"),
     "rolled_out": lambda kubectl: kubectl.rolled_out("one", within=1),
-    "table": lambda kubectl: kubectl.table("events", "--sort-by=.lastTimestamp"),
 }
 
 
-def first(watch):
+def ended(watch):
     with watch:
-        return wait_until(watch.heard)
+        wait_until(watch.check)
 
 
 def nowhere(folder):
@@ -149,82 +160,3 @@ def test_kubectl_understands_each_command_and_lacks_nothing_but_the_cluster(
 def test_no_command_is_left_out():
     public = {name for name, _ in inspect.getmembers(Kubectl, inspect.isfunction)}
     assert {name for name in public if not name.startswith("_")} == COMMANDS.keys()
-
-
-def test_the_documents_of_a_watch_come_one_by_one_however_they_are_written():
-    events = [{"type": "ADDED", "object": {"a": {"b": "}\n{"}}}, {"type": "DELETED", "object": {}}]
-    indented = [json.dumps(event, indent=4) + "\n" for event in events]
-    lines = "".join(indented).splitlines(keepends=True)
-    assert list(documents(lines)) == events
-    assert list(documents([json.dumps(events[0]) + json.dumps(events[1])])) == events
-    assert list(documents(lines[:-1])) == events[:1]
-
-
-def status(name, restarts=0, **state):
-    return {
-        "name": name,
-        "image": "image",
-        "imageID": "",
-        "ready": True,
-        "restartCount": restarts,
-        "state": state,
-    }
-
-
-@pytest.fixture
-def pod():
-    """A pod as the API server has it."""
-    began, ended = "2026-01-02T03:04:05Z", "2026-01-02T03:06:07Z"
-    last = {"exitCode": 0, "startedAt": began, "finishedAt": ended, "message": '{"told_at": 1.5}'}
-    (spec,) = pods(objects.inference("one"))
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "one-1", "labels": {"scenario": "one"}},
-        "spec": spec,
-        "status": {
-            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": ended}],
-            "initContainerStatuses": [status("health", 2, running={"startedAt": began})],
-            "containerStatuses": [status("server", 1, terminated=last)],
-        },
-    }
-
-
-def test_a_pod_is_read_as_the_api_writes_it(pod):
-    assert refusals(pod, NATIVE) == refusals(pod, NEWEST) == ""
-    assert objects.restarts(pod) == {"server": 1, "health": 2}
-    assert objects.container(pod, "health")["state"]["running"]["startedAt"].endswith("05Z")
-    assert objects.terminated(pod, "health") == {}
-    ended = objects.terminated(pod, "server")
-    assert objects.seconds(ended["startedAt"], ended["finishedAt"]) == 122
-    assert objects.last_words(ended) == {"told_at": 1.5}
-    assert objects.is_ready(pod)
-    pod["metadata"]["deletionTimestamp"] = "2026-01-02T03:06:07Z"
-    assert not objects.is_ready(pod)
-
-
-def test_a_pod_of_which_nothing_is_known_yet_is_not_ready_and_was_not_restarted(pod):
-    del pod["status"]
-    assert not objects.is_ready(pod)
-    assert objects.restarts(pod) == {"server": 0, "health": 0}
-    assert objects.terminated(pod, "server") == {}
-
-
-def test_endpoints_are_read_as_the_api_writes_them():
-    def endpoint(name, **conditions):
-        reference = {"kind": "Pod", "name": name}
-        return {"addresses": ["10.0.0.1"], "conditions": conditions, "targetRef": reference}
-
-    one = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {"name": "one-x"},
-        "addressType": "IPv4",
-        "endpoints": [
-            endpoint("a", ready=True, serving=True, terminating=False),
-            endpoint("b", ready=False, serving=True, terminating=True),
-        ],
-    }
-    assert refusals(one, NATIVE) == refusals(one, NEWEST) == ""
-    # Where nobody is selected the list is null.
-    assert objects.endpoints([one, {**one, "endpoints": None}]) == {"a": True, "b": False}

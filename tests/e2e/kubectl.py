@@ -4,9 +4,7 @@ import json
 import subprocess
 import tempfile
 import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 Object = dict[str, Any]
@@ -15,7 +13,7 @@ ANSWER_SECONDS = 60  # for a command that waits for nothing in the cluster
 
 
 class KubectlError(Exception):
-    """A command of kubectl failed; the message has the command and what it said."""
+    """A command of kubectl failed; the message has the command and its error."""
 
 
 class Kubectl:
@@ -24,15 +22,22 @@ class Kubectl:
     def __init__(self, namespace: str = "default") -> None:
         self.namespace = namespace
 
-    def server_version(self) -> tuple[int, int]:
-        """The cluster's Kubernetes: (1, 34)."""
-        told = json.loads(self._run("version", "--output=json"))["serverVersion"]
-        # A provider may write the minor version as 34+.
-        return int(told["major"]), int(told["minor"].rstrip("+"))
+    def server_version(self) -> str:
+        """The cluster's Kubernetes, as it writes it: v1.36.2."""
+        told = json.loads(self._run("version", "--output=json"))
+        version: str = told["serverVersion"]["gitVersion"]
+        return version
 
     def apply(self, objects: Sequence[Object]) -> None:
-        """Makes the objects so."""
-        self._run("apply", "--filename=-", given=json.dumps(as_list(objects)))
+        """Creates the objects, or changes them to be so."""
+        whole = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self._run("apply", "--filename=-", given=json.dumps(whole))
+
+    def stored(self, item: Object) -> Object:
+        """What the API server would make of an object."""
+        options = ("--dry-run=server", "--output=json", "--filename=-")
+        stored: Object = json.loads(self._run("apply", *options, given=json.dumps(item)))
+        return stored
 
     def found(self, kind: str, selector: str = "") -> list[Object]:
         """The objects of a kind that have these labels."""
@@ -45,19 +50,25 @@ class Kubectl:
         found: Object = json.loads(self._run("get", kind, name, "--output=json"))
         return found
 
-    def watch(self, kind: str, selector: str) -> "Watch":
-        """Each state that the objects of a kind with these labels pass through, from now on."""
-        return Watch(self._command("get", kind, f"--selector={selector}", *WATCHING))
+    def watch(self, kind: str, changed: Callable[[str, Object], None]) -> "Watch":
+        """Calls with the type and object of each change of a kind, the present state first."""
+        # With the types: without them a deletion looks like one more change.
+        options = ("--watch", "--output-watch-events", "--output=json")
+        return Watch(self._command("get", kind, *options), changed)
 
-    def python(self, pod: str, container: str, code: str) -> str:
-        """Runs Python in a container; what it printed."""
+    def python(self, pod: str, container: str, code: str, within: float = ANSWER_SECONDS) -> str:
+        """Runs Python in a container. Returns what it printed."""
         where = (pod, f"--container={container}")
-        return self._run("exec", *where, "--", "python", "-c", code)
+        return self._run("exec", *where, "--", "python", "-c", code, within=within)
 
-    def logs(self, pod: str, container: str, *, previous: bool = False) -> str:
+    def logs(self, pod: str, container: str, *, previous: bool = False, tail: int = -1) -> str:
         """What a container has written, or the one that was there before it."""
-        which = [f"--container={container}", f"--previous={str(previous).lower()}"]
-        return self._run("logs", pod, *which)
+        which = (f"--container={container}", f"--previous={str(previous).lower()}")
+        return self._run("logs", pod, *which, f"--tail={tail}")
+
+    def annotate(self, pod: str, annotation: str) -> None:
+        """Sets an annotation, given as name=value."""
+        self._run("annotate", "pod", pod, "--overwrite", annotation)
 
     def delete(self, kind: str, name: str) -> None:
         """Asks for the end of an object and does not wait for it."""
@@ -72,51 +83,28 @@ class Kubectl:
         which = (f"deployment/{deployment}", f"--timeout={within}s")
         self._run("rollout", "status", *which, within=within + ANSWER_SECONDS)
 
-    def table(self, kind: str, *options: str) -> str:
-        """Objects of a kind, as people read them."""
-        return self._run("get", kind, *options)
-
     def _command(self, *args: str) -> list[str]:
         return ["kubectl", f"--namespace={self.namespace}", *args]
 
-    def _run(self, *args: str, given: str | None = None, within: float = ANSWER_SECONDS) -> str:
+    def _run(self, *args: str, given: str = "", within: float = ANSWER_SECONDS) -> str:
         command = self._command(*args)
         try:
             done = subprocess.run(
-                command,
-                # Nothing is asked of whoever sits at the terminal.
-                input=given or "",
-                capture_output=True,
-                text=True,
-                timeout=within,
-                check=False,
+                command, input=given, capture_output=True, text=True, timeout=within, check=False
             )
         except subprocess.TimeoutExpired:
-            raise KubectlError(f"{' '.join(command)}: no answer in {within} s") from None
+            raise KubectlError(f"{shown(command)}: no answer in {within:g} s") from None
         if done.returncode != 0:
-            raise KubectlError(f"{' '.join(command)}: {done.stderr.strip()}")
+            raise KubectlError(f"{shown(command)}: {done.stderr.strip()}")
         return done.stdout
 
 
-# With the events' names: without them a deletion looks like one more change.
-WATCHING = ("--watch", "--output-watch-events", "--output=json")
-
-
-@dataclass(frozen=True)
-class Event:
-    """ADDED, MODIFIED or DELETED, the object, and when it was heard of, on this machine."""
-
-    kind: str
-    item: Object
-    at: float
-
-
 class Watch:
-    """The events of a watch that goes on in the background, in `events`."""
+    """A watch that goes on in the background until it is closed."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self.events: list[Event] = []
+    def __init__(self, command: Sequence[str], changed: Callable[[str, Object], None]) -> None:
         self._command = command
+        self._changed = changed
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 # closed at the end of the watch
 
     def __enter__(self) -> Self:
@@ -135,17 +123,21 @@ class Watch:
         self._popen.stdout.close()
         self._errors.close()
 
-    def heard(self) -> "list[Event]":
-        """What was heard so far; a watch that has ended by itself is an error."""
+    def check(self) -> None:
+        """Raises an error when the watch has ended by itself."""
         if self._popen.poll() is not None:
             self._errors.seek(0)
-            raise KubectlError(f"{' '.join(self._command)}: {self._errors.read().strip()}")
-        return list(self.events)
+            raise KubectlError(f"{shown(self._command)} ended: {self._errors.read().strip()}")
 
     def _listen(self) -> None:
         assert self._popen.stdout is not None
         for document in documents(self._popen.stdout):
-            self.events.append(Event(document["type"], document["object"], time.monotonic()))
+            self._changed(document["type"], document["object"])
+
+
+def shown(command: Sequence[str]) -> str:
+    """A command without the programs in it."""
+    return " ".join("..." if "\n" in part else part for part in command)
 
 
 def documents(lines: Iterable[str]) -> Iterator[Object]:
@@ -160,8 +152,3 @@ def documents(lines: Iterable[str]) -> Iterator[Object]:
                 break  # not whole yet
             text = text[end:]
             yield document
-
-
-def as_list(objects: Sequence[Object]) -> Object:
-    """Several objects as one."""
-    return {"apiVersion": "v1", "kind": "List", "items": list(objects)}
