@@ -190,16 +190,18 @@ class Settings(BaseSettings):
             failure,
             success,
             min_failure_interval=self.recovery_period / 2,
-            min_duration=self._without_early_questions if self.live_period_seconds else 0,
+            min_duration=self._by_rounds_alone,
         )
 
     @property
-    def _without_early_questions(self) -> float:
+    def _by_rounds_alone(self) -> float:
         """Seconds from the last success until rounds alone prove a frozen server dead.
 
         To ask ServerLive between the rounds stops traffic earlier; it must not
-        restart a server earlier.
+        restart a server earlier. 0 where it is not asked.
         """
+        if not 0 < self.live_period_seconds < self.period_seconds:
+            return 0
         gap = max(self.recovery_period, self.timeout_seconds)
         periods = self.period_seconds + self.live_period_seconds
         first = periods * (1 + self.jitter / 2) + self.timeout_seconds
