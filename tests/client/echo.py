@@ -83,7 +83,7 @@ class EchoServer(ToyServer):
                         step = step.reply  # noqa: PLW2901 # as the toy server has it
                     assert isinstance(step, bytes)
                     yield step
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, GeneratorExit):  # the second while a response is sent
                 self.cancelled += 1
                 raise
 
