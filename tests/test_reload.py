@@ -156,6 +156,24 @@ def test_sighup_loads_at_once(toy, volume, tmp_path):
         assert sidecar.records("the settings are loaded anew")[0]["models"] == 2
 
 
+def test_another_server_gets_nothing_of_what_the_one_before_has_proven(toy, volume, tmp_path):
+    first = f"server_url: {toy.url}\nmodels: [a]"
+    volume.put(**{"sidecar.yaml": first})
+    config = f"--config={volume.folder / 'sidecar.yaml'}"
+    with (
+        ToyProcess(ready=True, models={"a": False}) as other,
+        running_sidecar(tmp_path / "log", config) as sidecar,
+    ):
+        sidecar.wait_for("/readyz", 200)
+        assert sidecar.get("/startupz").status == 200
+        volume.put(**{"sidecar.yaml": first.replace(str(toy.port), str(other.port))})
+        sidecar.wait_for_line("[-]model:a failed: not_ready")
+        assert [sidecar.get(path).status for path in ("/startupz", "/healthz")] == [503, 200]
+        other.tell(models={"a": True})
+        sidecar.wait_for("/startupz", 200)
+        sidecar.wait_for("/readyz", 200)
+
+
 def test_a_connection_that_is_worse_than_the_old_one_is_not_taken(toy, volume, tmp_path):
     volume.put(**{"sidecar.yaml": "models: [a]\ntimeout_seconds: 0.4"})
     with configured(toy, volume, tmp_path / "log") as sidecar:
