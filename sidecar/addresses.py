@@ -43,7 +43,7 @@ async def urls(address: str, look_up: Lookup) -> list[str]:
         return []
     try:
         found = await look_up(host, port)
-    except OSError:
+    except (OSError, UnicodeError):
         return []
     schemes = {socket.AF_INET: "ipv4:{}:{}", socket.AF_INET6: "ipv6:[{}]:{}"}
     known = [schemes[f].format(ip, port) for f, ip in dict.fromkeys(found) if f in schemes]
@@ -66,6 +66,8 @@ def named(address: str) -> list[tuple[str, str]]:
 
 def host_and_port(address: str) -> tuple[str, int]:
     """The name and the port of a target in gRPC's form; an empty name when there is none."""
+    if address.partition(":")[0] in ("unix", "unix-abstract", "ipv4", "ipv6"):
+        return "", 0
     host, _, port = address.removeprefix("dns:///").rpartition(":")
     if not port.isdecimal() or _is_ip(host.strip("[]")):
         return "", 0

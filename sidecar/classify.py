@@ -21,7 +21,7 @@ TRANSPORT = re.compile(
     r"failed to connect to all|connections to all|Stream removed|Socket closed|recvmsg|sendmsg"
     r"|Connection (reset|refused|closed)|Broken pipe|GOAWAY|Endpoint (read|clos)|Transport closed"
     r"|keepalive|ping timeout|Too many pings|errors resolving|DNS resolution|empty address list"
-    r"|Received http2 header with status|FD shutdown|Channel shutdown|No route to host"
+    r"|FD shutdown|Channel shutdown|No route to host"
     r"|Network is unreachable",
     re.IGNORECASE,
 )
@@ -38,12 +38,14 @@ TRANSPORT_TABLE = (
         r"is not in peer certificate|SSL_ERROR|Ssl handshake|Tls handshake|security handshaker",
         Answer.TLS,
     ),
-    # Something is there, and it speaks another protocol.
-    (r"Failed parsing HTTP/2|http1\.x server", Answer.UNIMPLEMENTED),
+    # Something is there, and it speaks another protocol; the last over TLS.
+    (r"Failed parsing HTTP/2|http1\.x server|missing selected ALPN", Answer.UNIMPLEMENTED),
+    # The peer refused the call, or calls so often.
+    (r"RST_STREAM with error code 7\b", Answer.REJECTED),
+    (r"(RST_STREAM with|GOAWAY received; E)rror code:? 11\b", Answer.BUSY),
     # A peer that accepts and never speaks, as a frozen server does, and a path on which
     # everything is lost: no answer in time, though gRPC calls it a failure to connect.
-    (r"timed out|FD Shutdown|http2 header with status: 504", Answer.TIMEOUT),
-    (r"http2 header with status: 429", Answer.BUSY),
+    (r"timed out|FD Shutdown", Answer.TIMEOUT),
     (r"", Answer.UNREACHABLE),
 )
 
@@ -65,6 +67,10 @@ SPOKEN_TABLE = (
         r"^upstream request timeout|^upstream connect error .*reset reason: connection timeout",
         Answer.TIMEOUT,
     ),
+    # Envoy, about a server that is there.
+    (r"^upstream connect error .*TLS.?error", Answer.TLS),
+    (r"^upstream connect error .*reset reason: protocol error", Answer.UNIMPLEMENTED),
+    (r"^upstream connect error .*reset reason: remote (refused stream )?reset", Answer.REJECTED),
     (r"^upstream connect error|^no healthy upstream", Answer.UNREACHABLE),
     (r"", Answer.REJECTED),
 )
@@ -85,16 +91,48 @@ CODES = {
 }
 
 
+# A question without arguments gives no reason for these, but who says them is there.
+LIVE_REFUSES = (Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.ALREADY_EXISTS)
+
+# A peer that answers by HTTP alone: a proxy, or a server that does not speak gRPC.
+HTTP_STATUS = re.compile(r"Received http2 header with status: ([0-9]{3})")
+SERVER_ERRORS = 500
+
+
 def classify(rpc: Rpc, code: grpc.StatusCode, text: str) -> Answer:
     """The reason for a status that is not OK, by its code and its text."""
     if rpc is Rpc.MODEL_READY and _is_model_not_found(code, text):
         return Answer.MODEL_NOT_FOUND
+    if rpc is Rpc.SERVER_LIVE and code in LIVE_REFUSES:
+        return Answer.REJECTED
+    if found := HTTP_STATUS.match(text):
+        return _by_http_status(int(found[1]))
     if code is Code.RESOURCE_EXHAUSTED:
         return Answer.ERROR if any(part in text for part in NOT_BUSY) else Answer.BUSY
     if code is not Code.UNAVAILABLE:
         return CODES.get(code, Answer.ERROR)
     table = TRANSPORT_TABLE if TRANSPORT.match(text) else SPOKEN_TABLE
     return next(answer for pattern, answer in table if re.search(pattern, text))
+
+
+def _by_http_status(status: int) -> Answer:
+    """The reason for a reply without gRPC, by its HTTP status.
+
+    503 is what nginx says of a server that is gone, and of too many requests.
+    """
+    known = {
+        401: Answer.DENIED,
+        403: Answer.DENIED,
+        407: Answer.DENIED,
+        408: Answer.TIMEOUT,
+        429: Answer.BUSY,
+        502: Answer.UNREACHABLE,
+        503: Answer.UNREACHABLE,
+        504: Answer.TIMEOUT,
+    }
+    if status in known:
+        return known[status]
+    return Answer.UNIMPLEMENTED if status < SERVER_ERRORS else Answer.ERROR
 
 
 def _is_model_not_found(code: grpc.StatusCode, text: str) -> bool:

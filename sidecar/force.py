@@ -116,7 +116,9 @@ class Force:
 
 def _target(settings: Settings) -> tuple[str | None, ...]:
     """What tells one server from another."""
-    return settings.server_url, settings.grpc_service, settings.authority
+    # A server name is sent as the authority where there is none.
+    authority = settings.authority or settings.tls_server_name
+    return settings.server_url, settings.grpc_service, authority
 
 
 def summary(settings: Settings) -> dict[str, Any]:

@@ -114,12 +114,13 @@ class Poller:
     async def _idle(self, due: float, change: asyncio.Future[bool]) -> float:
         """Waits until a round is due or the connection changes; returns when it is due.
 
-        ServerLive is asked meanwhile, so that a frozen server is noticed before
-        the round. When that is not well, the round comes a recovery period later.
+        While all is well, ServerLive is asked meanwhile, so that a frozen server
+        is noticed before the round, which then comes a recovery period later.
         """
         while not change.done():
             live = self._live_asked_at + self._spread(self.schedule.live_period)
-            if not self.schedule.live_period or live >= due:
+            early = self.schedule.live_period and self._board.health.settled
+            if not early or max(live, self._clock()) >= due:
                 await self._until(due, change)
                 break
             await self._until(live, change)

@@ -21,6 +21,11 @@ MAX_DETAIL = 500
 
 ChannelArgs = list[tuple[str, str | int]]
 
+# An answer, and the text behind it.
+Found = tuple[Answer, str]
+
+ByAddress = Callable[[], Awaitable[Sequence[InferenceGRPCClient]]]
+
 # While there is no connection, ServerLive is also asked of each address by itself, once this
 # share of the deadline is over or gRPC could not connect.
 PATIENCE = 0.25
@@ -85,7 +90,7 @@ class Prober:
         timeout: float,
         headers: Headers,
         clock: Callable[[], float],
-        by_address: Callable[[], Awaitable[Sequence[InferenceGRPCClient]]] | None = None,
+        by_address: ByAddress | None = None,
     ) -> None:
         self._client = client
         self._timeout = timeout
@@ -125,37 +130,51 @@ class Prober:
             self._timeouts = 0
             await self._client.reconnect()
 
-    async def _ask(
-        self, client: InferenceGRPCClient, check: Check, seconds: float
-    ) -> tuple[Answer, str]:
+    async def _ask(self, client: InferenceGRPCClient, check: Check, seconds: float) -> Found:
         try:
             return Answer.OK if await self._call(client, check, seconds) else Answer.NOT_READY, ""
         except grpc.aio.AioRpcError as error:
             code, text = error.code(), error.details() or ""
             return classify(check.rpc, code, text), f"{code.name}: {text}"[:MAX_DETAIL]
 
-    async def _ask_without_connection(
-        self, by_address: Callable[[], Awaitable[Sequence[InferenceGRPCClient]]]
-    ) -> tuple[Answer, str]:
+    async def _ask_without_connection(self, by_address: ByAddress) -> Found:
         """Asks ServerLive, and each address by itself where gRPC cannot connect.
 
         The strongest evidence of life among the answers counts.
         """
         ends = self._clock() + self._timeout
         asking = asyncio.ensure_future(self._ask(self._client, SERVER_LIVE, self._timeout))
+        each: asyncio.Future[list[Found]] | None = None
         try:
             await asyncio.wait({asking}, timeout=PATIENCE * self._timeout)
-            if asking.done() and CONNECT_FAILED not in asking.result()[1]:
+            if _says_enough(asking):
                 return asking.result()
-            clients = await by_address()
-            left = max(0, ends - self._clock())
-            others = (self._ask_once(client, left) for client in clients)
-            answers = await asyncio.gather(asking, *others)
+            each = asyncio.ensure_future(self._ask_each(by_address, ends))
+            await asyncio.wait({asking, each}, return_when=asyncio.FIRST_COMPLETED)
+            if _says_enough(asking):
+                return asking.result()
+            answers = [*await each, await asking]
         finally:
             asking.cancel()
-        return max(answers, key=lambda given: evidence_of_life(given[0]))
+            if each is not None:
+                each.cancel()
+        return max(answers, key=lambda found: evidence_of_life(found[0]))
 
-    async def _ask_once(self, client: InferenceGRPCClient, seconds: float) -> tuple[Answer, str]:
+    async def _ask_each(self, by_address: ByAddress, ends: float) -> list[Found]:
+        """What each address answers; nothing when the look-up left them too little time."""
+        latest = ends - PATIENCE * self._timeout
+        looking = asyncio.ensure_future(by_address())
+        await asyncio.wait({looking}, timeout=max(0, latest - self._clock()))
+        if not looking.done():
+            looking.cancel()
+            return []
+        clients = looking.result()
+        async with asyncio.TaskGroup() as group:
+            left = ends - self._clock()
+            asked = [group.create_task(self._ask_once(client, left)) for client in clients]
+        return [one.result() for one in asked]
+
+    async def _ask_once(self, client: InferenceGRPCClient, seconds: float) -> Found:
         async with client:
             return await self._ask(client, SERVER_LIVE, seconds)
 
@@ -167,6 +186,14 @@ class Prober:
         if check.rpc is Rpc.SERVER_READY:
             return client.is_server_ready(timeout, self._headers)
         return client.is_server_live(timeout, self._headers)
+
+
+def _says_enough(asking: "asyncio.Future[Found]") -> bool:
+    """Whether the answer is there, and no other address could prove more life."""
+    if not asking.done():
+        return False
+    answer, detail = asking.result()
+    return answer is not Answer.TIMEOUT and CONNECT_FAILED not in detail
 
 
 class Link:
@@ -183,8 +210,13 @@ class Link:
         nothing about that one, and the check is asked again.
         """
         while True:
-            server = self._servers
-            seen = await self._prober.ask(check)
+            prober, server = self._prober, self._servers
+            try:
+                seen = await prober.ask(check)
+            except grpc.aio.UsageError:  # it was closed before the question was sent
+                if prober is self._prober:
+                    raise
+                continue
             if server == self._servers:
                 return seen
 

@@ -63,11 +63,11 @@ def build_app(
 
 def _probe(endpoint: str, judge: Judge) -> Handler:
     async def handle(request: web.Request) -> web.Response:
-        exclude = request.query.getall("exclude", [])
+        exclude = frozenset(request.query.getall("exclude", []))
         verdict = judge(exclude)
         unmatched: Collection[str] = ()
         if exclude:
-            unmatched = sorted(set(exclude) - {finding.name for finding in verdict.findings})
+            unmatched = sorted(exclude - {finding.name for finding in verdict.findings})
         return _answer(endpoint, verdict, "verbose" in request.query, unmatched)
 
     return handle
@@ -135,16 +135,16 @@ def _one_for_all(
         async with one_at_a_time:
             # Whoever asks from now on wants to know of what happens from now on.
             del coming[wanted]
-            try:
-                return await calls.run(make(wanted))
-            except OSError as error:  # it hangs, or there is no thread left
-                raise web.HTTPServiceUnavailable(text=f"{error}\n") from None
+            return await calls.run(make(wanted))
 
     async def give(wanted: Wanted) -> Encoded:
         if wanted not in coming:
             coming[wanted] = asyncio.create_task(produce(wanted))
         # The one who goes away takes it from nobody.
-        return await asyncio.shield(coming[wanted])
+        try:
+            return await asyncio.shield(coming[wanted])
+        except OSError as error:  # it hangs, or there is no thread left
+            raise web.HTTPServiceUnavailable(text=f"{error}\n") from None
 
     return give
 

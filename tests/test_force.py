@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.registry import CollectorRegistry
 
 from sidecar.demo import Late, Refusal, Silence, ToyServer
-from sidecar.force import Force
+from sidecar.force import Force, _target
 from sidecar.health.checks import SERVER_LIVE, Answer
 from sidecar.health.verdict import ENDPOINTS
 from sidecar.loading import Loaded, read
@@ -126,6 +126,13 @@ async def test_another_server_starts_unknown_whatever_the_one_before_was():
             force.board.record(await force.link.ask(check))
         assert force.judges()["readyz"](()).passing
         await force.link.close()
+
+
+@pytest.mark.parametrize("setting", ["authority", "tls_server_name", "grpc_service"])
+def test_what_leads_elsewhere_at_one_address_is_another_server(setting):
+    one, other = (load({setting: name}) for name in ("one.example", "other.example"))
+    assert _target(one) != _target(other)
+    assert _target(one) == _target(load({setting: "one.example", "drain_seconds": "9"}))
 
 
 async def test_the_same_server_keeps_what_is_known_of_it():

@@ -119,6 +119,20 @@ async def test_between_two_rounds_server_live_alone_is_asked():
     assert [at for at, check in world.asked if check == A] == [0, 5]
 
 
+async def test_while_not_all_is_well_server_live_is_asked_by_rounds_alone():
+    slow = replace(STEADY, live_period=1, recovery_period=4)
+    world = await World(schedule=slow, answers={A: "not_ready"}).run()
+    assert world.starts == [0, 4, 8]
+
+
+async def test_a_round_that_is_overdue_is_not_put_off_by_an_early_question():
+    world = World(
+        schedule=replace(STEADY, period=2, live_period=1),
+        takes=lambda check: 2.5 if check == A else 0,
+    )
+    assert (await world.run()).starts == [0, 2.5, 5]
+
+
 @pytest.mark.parametrize("live_period", [0, 5, 60])
 async def test_without_an_earlier_moment_server_live_is_asked_by_rounds_alone(live_period):
     world = await World(schedule=replace(STEADY, live_period=live_period)).run()

@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+import ssl
 import time
 from collections import Counter
+from typing import Any
 
 import grpc
 import pytest
@@ -12,7 +14,8 @@ from sidecar import assembly
 from sidecar.client import InferenceGRPCClient
 from sidecar.demo import Refusal, Silence, ToyServer
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
-from sidecar.prober import MAX_DETAIL, Prober, channel_args
+from sidecar.oip import SERVICE
+from sidecar.prober import MAX_DETAIL, Link, Prober, channel_args
 from sidecar.settings import load
 from tests.faults.proxy import Proxy
 from tests.peer import Peer
@@ -177,6 +180,34 @@ async def test_a_long_text_does_not_hide_its_code(size):
     assert (seen.answer, seen.detail[:20]) == ("model_not_found", "NOT_FOUND: xxxxxxxxx")
 
 
+async def test_a_reply_without_a_message_is_an_error():
+    async def nothing(_request, _context):
+        return
+        yield
+
+    server = grpc.aio.server()
+    handlers: dict[str, Any] = {"ServerLive": grpc.unary_stream_rpc_method_handler(nothing)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    seen = await ask(port, SERVER_LIVE)
+    await server.stop(None)
+    assert (seen.answer, "no message" in seen.detail) == ("error", True)
+
+
+async def test_tls_that_speaks_another_protocol_is_unimplemented(pki):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki.cert, pki.key)  # it chooses no protocol by ALPN
+
+    async def answer(_, writer):
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        prober = prober_of(f"localhost:{port}", tls_ca_file=str(pki.ca))
+        assert await words(prober, times=3) == {"unimplemented": 3}
+
+
 async def test_an_unavailable_server_is_asked_once():
     async with ToyServer() as server:
         server.live = Refusal(Code.UNAVAILABLE, "not now")
@@ -254,6 +285,51 @@ async def test_a_certificate_must_be_for_the_name_whichever_address_is_asked(pki
     await client.close()
     await prober.close()
     await server.stop()
+
+
+def without_a_server(by_address) -> Prober:
+    """A prober of a port where nobody listens."""
+    return Prober(
+        client_for(free_port(), timeout=0.4),
+        timeout=0.4,
+        headers={},
+        clock=time.monotonic,
+        by_address=by_address,
+    )
+
+
+async def test_a_slow_look_up_hides_no_refusal():
+    hung = asyncio.Event()
+
+    async def by_address():
+        await hung.wait()
+
+    prober = without_a_server(by_address)
+    seen = await prober.ask(SERVER_LIVE)
+    await prober.close()
+    assert (seen.answer, seen.took <= 0.4) == ("unreachable", True)
+
+
+async def test_addresses_that_are_known_too_late_are_not_asked():
+    async def by_address():
+        await asyncio.sleep(0.35)
+        pytest.fail("nobody waits for it any more")
+
+    prober = without_a_server(by_address)
+    assert (await prober.ask(SERVER_LIVE)).answer == "unreachable"
+    await prober.close()
+
+
+async def test_a_question_that_is_sent_while_its_prober_is_replaced_goes_to_the_next():
+    async with ToyServer() as server:
+        before = client_for(free_port())
+        link = Link(prober_for(before))
+        asking = asyncio.create_task(link.ask(SERVER_LIVE))
+        after = prober_for(client_for(server.port))
+        replacing = asyncio.create_task(link.replace(after, other_server=False))
+        await asyncio.gather(asking, replacing)
+        await link.close()
+    assert asking.result().answer in ("ok", "unreachable")
 
 
 async def test_a_name_that_cannot_be_looked_up_is_unreachable():

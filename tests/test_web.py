@@ -448,3 +448,20 @@ async def test_a_thousand_idle_connections_and_half_requests_do_not_stop_the_kub
     assert await site.request("/healthz") == (200, "ok")
     for _, writer in idle:
         writer.close()
+
+
+async def test_each_who_waits_for_a_page_that_cannot_be_made_is_told_so(site, monkeypatch):
+    monkeypatch.setattr(web, "DEADLINE", 0.2)
+    blocked, registry = Blocked(), CollectorRegistry()
+    registry.register(blocked)
+    judges = {"readyz": site.judge(ENDPOINTS["readyz"])}
+    listener = Listener(web.build_app(judges, lambda: bytes, lambda: registry))
+    bound = bind("127.0.0.1", 0)
+    site.port = bound.getsockname()[1]
+    await listener.start(bound)
+    scrapes = [site.request("/metrics") for _ in range(4)]
+    answers = await asyncio.wait_for(asyncio.gather(*scrapes), 10)
+    assert {status for status, _ in answers} == {503}
+    assert "takes longer than 0.2 s" in answers[0][1]
+    blocked.go_on.release()
+    await listener.close()

@@ -21,6 +21,9 @@ T = TypeVar("T")
 
 MAX_LINE = 2000
 
+# How gRPC says that the server closed the connection before it answered.
+CLOSED = ("Socket closed", "Connection reset by peer", "Handshake read failed")
+
 
 class _Call(Protocol):
     def __call__(self, request: bytes, *, timeout: float | None, metadata: Any) -> Any: ...
@@ -183,7 +186,7 @@ class Connection:
     def _explain(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
         """The error, with the suspicion where gRPC's own text leaves everything open."""
         details = error.details() or ""
-        if "failed to connect" not in details or not details.endswith("Socket closed"):
+        if "failed to connect" not in details or not any(end in details for end in CLOSED):
             return error
         return grpc.aio.AioRpcError(
             error.code(),
@@ -229,9 +232,9 @@ class Connection:
         logger.log(self._level, "%s", line[:MAX_LINE])
 
 
-def _read(rpc: str, read: Callable[[bytes], T], reply: bytes) -> T:
+def _read(rpc: str, read: Callable[[bytes], T], reply: bytes | None) -> T:
     try:
-        return read(reply)
+        return read(_present(reply))
     except Unreadable as error:
         raise grpc.aio.AioRpcError(
             grpc.StatusCode.INTERNAL,
@@ -239,3 +242,9 @@ def _read(rpc: str, read: Callable[[bytes], T], reply: bytes) -> T:
             grpc.aio.Metadata(),
             details=f"the reply to {rpc} cannot be parsed: {error}",
         ) from error
+
+
+def _present(reply: bytes | None) -> bytes:
+    if reply is None:  # the status is OK, and no message came with it
+        raise Unreadable("there is no message")
+    return reply

@@ -54,8 +54,8 @@ class Thresholds:
     """How many in a row move a status: the kubelet's failureThreshold and successThreshold.
 
     A failure less than `min_failure_interval` seconds after the last counted
-    one is not counted. For `min_duration` seconds after the last success they
-    do not move the status, except that nobody is there (`unreachable`).
+    one is not counted. For `min_duration` seconds after the last success only a
+    row of `unreachable` moves the status.
     """
 
     failure: int = 3

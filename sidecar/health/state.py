@@ -54,8 +54,7 @@ class CheckState(NamedTuple):
 
 def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresholds) -> CheckState:
     """The state after one more answer."""
-    readiness, liveness = EFFECTS[seen.answer]
-    effect = readiness if probe is Probe.READINESS else liveness
+    effect = EFFECTS[seen.answer][0 if probe is Probe.READINESS else 1]
     if effect is Effect.NONE:
         return state._replace(
             reason=state.reason or seen.answer,
@@ -64,21 +63,16 @@ def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresho
             took=seen.took,
         )
     failing = effect is not Effect.SUCCESS
-    failures, failed_at, successes = 0, None, state.successes + 1
     succeeded_at = state.succeeded_at if failing else seen.at
+    failures, failed_at, successes = 0, None, state.successes + 1
+    early = succeeded_at is not None and seen.at - succeeded_at < thresholds.min_duration
     if failing:
-        failures, failed_at, successes = state.failures, state.failed_at, 0
-        if failed_at is None or seen.at - failed_at >= thresholds.min_failure_interval:
-            failures, failed_at = failures + 1, seen.at
+        failures, failed_at = _count(state, seen, thresholds, early=early)
+        successes = 0
 
     status = state.status
-    spared = (
-        succeeded_at is not None
-        and seen.at - succeeded_at < thresholds.min_duration
-        and seen.answer is not Answer.UNREACHABLE
-    )
-    enough = failing and failures >= thresholds.failure and not spared
-    if effect is Effect.DECISIVE or enough:
+    enough = failing and failures >= thresholds.failure
+    if effect is Effect.DECISIVE or (enough and (not early or seen.answer is Answer.UNREACHABLE)):
         status = Status.NOT_SERVING
     elif not failing and successes >= thresholds.success:
         status = Status.SERVING
@@ -113,6 +107,18 @@ def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresho
     )
 
 
+def _count(
+    state: CheckState, seen: Observation, thresholds: Thresholds, *, early: bool
+) -> tuple[int, float]:
+    """How many failures there are in a row with this one, and when one was last counted."""
+    failures, failed_at = state.failures, state.failed_at
+    if early and seen.answer is Answer.UNREACHABLE and state.answer is not Answer.UNREACHABLE:
+        return 1, seen.at  # what came before is no part of this row
+    if failed_at is None or seen.at - failed_at >= thresholds.min_failure_interval:
+        return failures + 1, seen.at
+    return failures, failed_at
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
     """A status that moved: from what to what, by which answer, after how many seconds.
@@ -138,10 +144,12 @@ class Health(NamedTuple):
     included; `live` is what the same ServerLive answers mean for liveness.
     `has_started`: the server that runs now has passed startup by other checks
     than these. `awaited_at` is when that server began to be waited for: the
-    start, or when the one before it was first found unreachable.
+    start, or when the one before it was first found unreachable. `asked_since`
+    is when the address in force was asked first.
     """
 
     started_at: float
+    asked_since: float
     live: CheckState
     checks: Ledger[Check, CheckState]
     liveness: Thresholds
@@ -158,7 +166,7 @@ class Health(NamedTuple):
         """Before the first answer: everything is unknown."""
         live = CheckState(since=now)
         known = Ledger(dict.fromkeys(checks, live))
-        return cls(now, live, known, liveness, readiness, progress_at=now, awaited_at=now)
+        return cls(now, now, live, known, liveness, readiness, progress_at=now, awaited_at=now)
 
     @property
     def settled(self) -> bool:
@@ -210,6 +218,7 @@ class Health(NamedTuple):
         """The health when the checks ask another server from now on: all is unknown."""
         fresh = CheckState(since=now)
         return self._replace(
+            asked_since=now,
             live=fresh,
             checks=Ledger(dict.fromkeys(self.checks, fresh)),
             awaited_at=now,

@@ -102,7 +102,7 @@ def liveness(health: Health, now: float, policy: Policy, exclude: Collection[str
     """
     state = health.live
     never_seen = state.first_serving_at is None
-    spared = never_seen and now - health.started_at < policy.startup_grace
+    spared = never_seen and now - health.asked_since < policy.startup_grace
     passing = state.status is not Status.NOT_SERVING or spared
     return _one(Finding(SERVER_LIVE.name, passing, state.reason or UNKNOWN), exclude)
 

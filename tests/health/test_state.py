@@ -112,6 +112,26 @@ def test_failures_move_nothing_before_their_least_duration_since_the_last_succes
     assert moved_at("unreachable", first=1, gap=1, min_duration=11.25) == 3
 
 
+def test_refusals_soon_after_a_success_make_a_row_of_their_own():
+    limits = Thresholds(failure=3, min_duration=100)
+    state, counted = CheckState(since=0), []
+    for at, answer in enumerate(
+        ["ok", "timeout", "timeout", "unreachable", "error"] + ["unreachable"] * 3
+    ):
+        state = step(state, saw(A, answer, at), Probe.LIVENESS, limits)
+        counted.append((state.failures, state.status))
+    assert counted == [
+        (0, SERVING),
+        (1, SERVING),
+        (2, SERVING),
+        (1, SERVING),
+        (2, SERVING),
+        (1, SERVING),
+        (2, SERVING),
+        (3, NOT_SERVING),
+    ]
+
+
 def test_a_server_that_was_never_seen_live_is_not_spared_by_the_least_duration():
     state, limits = CheckState(since=0), Thresholds(failure=3, min_duration=100)
     for at in (2, 4, 6):

@@ -94,6 +94,12 @@ def test_a_server_never_yet_seen_live_is_spared_during_the_grace(now, passing):
     assert liveness(health, now, replace(POLICY, startup_grace=60)).passing is passing
 
 
+def test_another_server_has_the_whole_grace_again():
+    health = fold(all_ok(initial(failure=1)).forget(1000), saw(SERVER_LIVE, "unreachable", at=1001))
+    grace = replace(POLICY, startup_grace=60)
+    assert [liveness(health, now, grace).passing for now in (1059, 1060)] == [True, False]
+
+
 def test_a_server_once_seen_live_is_not_spared_during_the_grace():
     health = initial(failure=1)
     health = fold(health, saw(SERVER_LIVE, "ok", at=1), saw(SERVER_LIVE, "unreachable", at=2))
