@@ -148,7 +148,7 @@ class Loading:
         )
         self._expiry = prom.Gauge(
             "inference_tls_certificate_expiry_timestamp_seconds",
-            "When the certificate expires: of ca the last one, of cert the first one in the file.",
+            "The latest expiry in the bundle (ca), the expiry of the first certificate (cert).",
             ("file",),
             registry=registry,
         )
