@@ -26,7 +26,8 @@ OPENMETRICS = "application/openmetrics-text"
 
 # Bytes from which on a body is compressed: less is one packet or two in any case.
 WORTH_COMPRESSING = 2048
-# 342 KiB for a thousand models become 32 KiB in 0.8 ms (level 1), 29 in 1.6 (4), 28 in 7.6 (9).
+# /status of a thousand models, with 60 answers each and all well: 380 KiB become 22 KiB in 0.7 ms
+# (level 1), 20 in 1.3 (4), 16 in 10 (9). When much has failed, it is a megabyte and more.
 COMPRESSION_LEVEL = 4
 
 HEADERS = {

@@ -132,6 +132,16 @@ def test_the_answers_and_the_endpoints_are_in_their_tables():
     ]
 
 
+def test_every_module_and_folder_has_its_place_in_the_house():
+    house = README.partition("\n## The house\n")[2].partition("\n## ")[0]
+    package = ROOT / "sidecar"
+    modules = {file.name for file in package.glob("*.py") if not file.name.startswith("__")}
+    folders = {f"{file.parent.name}/" for file in package.glob("*/__init__.py")}
+    assert {name for name in modules | folders if f"`{name}`" not in house} == set()
+    assert len(Answer) == 12
+    assert "one of the twelve reasons" in house
+
+
 @pytest.fixture
 def pod():
     return yaml.safe_load((ROOT / "deploy" / "pod.yaml").read_text())

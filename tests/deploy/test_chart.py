@@ -72,7 +72,7 @@ def test_the_charts_readme_names_each_template():
         for name in re.findall(r'define "([^"]+)"', file.read_text())
     }
     told = set(re.findall(r"^\| `([^`]+)`", (LIBRARY / "README.md").read_text(), re.MULTILINE))
-    inner = {f"{OWN}.values", f"{OWN}.port"}
+    inner = {f"{OWN}.values", f"{OWN}.port", f"{OWN}.drain"}
     assert told == defined - inner
 
 
@@ -187,7 +187,13 @@ def limited(demo, cpu):
     return texts["NOTES.txt"], texts["deployment.yaml"]
 
 
-@pytest.mark.parametrize("cpu", ["50m", "99m", "0.05", 0.05, "0"])
+LOW = ["50m", "99m", "0.05", ".05", "0.5m", 0.05, "1e-3", "5E-2", "50000u", "99999999n", "12.5m"]
+ENOUGH = ["100m", "1500m", "0.1", 0.25, "1", 2, "1e3", "1E-1", "100000u", "500000u", "100000000n"]
+ENOUGH += ["1k", "1Ki", "100e-3", "1E"]
+NO_LIMIT = [None, "0", 0, "0m", "0.0"]
+
+
+@pytest.mark.parametrize("cpu", LOW)
 def test_a_cpu_limit_that_is_too_low_is_warned_of_in_notes_and_manifest(demo, cpu):
     warning = (
         f"WARNING: {OWN}.resources.limits.cpu is {cpu}, below 100m: a sidecar that starts so slowly"
@@ -199,9 +205,50 @@ def test_a_cpu_limit_that_is_too_low_is_warned_of_in_notes_and_manifest(demo, cp
     assert sidecar_of(pod(parse(manifest)))["resources"]["limits"]["cpu"] == cpu
 
 
-@pytest.mark.parametrize("cpu", [None, "100m", "1500m", "0.1", 0.25, "1", 2])
+@pytest.mark.parametrize("cpu", [*ENOUGH, *NO_LIMIT])
 def test_no_cpu_limit_or_one_that_is_high_enough_is_not_warned_of(demo, cpu):
     assert not any("WARNING" in text for text in limited(demo, cpu))
+
+
+WAITS = (
+    f"WARNING: {OWN}.server.preStopSeconds is 30: the pod's terminationGracePeriodSeconds, 30 where"
+    " it sets none, must be longer than that and what the server needs to end."
+)
+DRAINS = (
+    "WARNING: the plain sidecar drains for 35 s: the pod's terminationGracePeriodSeconds, 30 where"
+    " it sets none, must be longer than that."
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "warnings"),
+    [
+        ({"server": {"preStopSeconds": 20}}, []),
+        ({"server": {"preStopSeconds": 30}}, [WAITS]),
+        ({"config": {"drain_seconds": 35}}, []),
+        ({"native": False}, []),
+        ({"native": False, "server": {"preStopSeconds": 19}}, []),
+        ({"native": False, "server": {"preStopSeconds": 20}}, [DRAINS.replace("35", "30")]),
+        (
+            {"native": False, "server": {"preStopSeconds": 25}},
+            [WAITS.replace("is 30", "is 25"), DRAINS],
+        ),
+        ({"native": False, "config": {"drain_seconds": 35}}, [DRAINS]),
+        (
+            {"native": False, "server": {"preStopSeconds": 30}, "config": {"drain_seconds": 0}},
+            [WAITS],
+        ),
+    ],
+    ids=str,
+)
+def test_what_the_grace_period_of_kubernetes_does_not_cover_is_warned_of(demo, values, warnings):
+    texts = rendered(demo, {OWN: values})
+    notes, manifest = texts["NOTES.txt"], texts["deployment.yaml"]
+    assert [line for line in notes.splitlines() if "WARNING" in line] == warnings
+    assert [line for line in manifest.splitlines() if "WARNING" in line] == [
+        f"        # {warning}" for warning in warnings
+    ]
+    assert sidecar_of(pod(parse(manifest)))["name"] == "health"
 
 
 def lifecycle(demo, **values):

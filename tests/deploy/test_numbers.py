@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.deploy.conftest import including_chart
 from tests.deploy.manifests import (
     CHARTS,
     EXAMPLES,
     KUSTOMIZE,
     Object,
+    charts,
     has_pod,
+    objects,
     pod_of,
+    rendered,
     sidecar_of,
 )
 
@@ -32,6 +36,7 @@ PROBES = {
 PRE_STOP = 10
 # At SIGTERM MLServer drops what is in flight.
 LONGER = {"mlserver": 20}
+END = 5  # what the livenessProbe's grace period has beyond the preStop, which runs within it
 DRAIN = 20  # of a plain container; a native sidecar is told to stop after the server has ended
 DEFAULT_GRACE = 30  # Kubernetes' own for a pod
 
@@ -60,7 +65,32 @@ def test_every_pod_has_the_probes_of_the_table(source):
             for kind, probe in container.items()
             if kind.endswith("Probe")
         }
-        assert found == PROBES
+        *probe, _ = PROBES["server", "livenessProbe"]
+        grace = LONGER.get(pod["containers"][0]["name"], PRE_STOP) + END
+        assert found == {**PROBES, ("server", "livenessProbe"): (*probe, grace)}
+
+
+@pytest.mark.parametrize(
+    ("server", "grace"),
+    [
+        ({"preStopSeconds": 30}, 35),
+        ({"preStopSeconds": 10}, 15),
+        ({"preStopSeconds": 0}, 15),
+        ({"preStopSeconds": 30, "livenessProbe": {"terminationGracePeriodSeconds": 40}}, 40),
+        ({"livenessProbe": {"terminationGracePeriodSeconds": 3}}, 15),
+        ({"preStopSeconds": 30, "livenessProbe": {"terminationGracePeriodSeconds": None}}, 0),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("native", [True, False])
+def test_the_livenessprobe_of_the_chart_leaves_a_longer_pre_stop_its_time(
+    server, grace, native, tmp_path
+):
+    folder = charts(tmp_path) / "demo" if native else including_chart(tmp_path)
+    values = {"inference-health-sidecar": {"native": native, "server": server}}
+    (pod,) = [pod_of(item) for item in objects(rendered(folder, values)) if has_pod(item)]
+    *_, found = numbers(pod["containers"][0]["livenessProbe"])
+    assert found == grace
 
 
 def test_every_server_waits_before_it_ends_and_has_time_for_it(source):
@@ -75,6 +105,7 @@ def test_every_server_waits_before_it_ends_and_has_time_for_it(source):
         waits = pre_stop(server)
         assert waits == LONGER.get(server["name"], PRE_STOP)
         assert waits + 10 <= grace
+        assert waits + END <= server["livenessProbe"]["terminationGracePeriodSeconds"]
         drain = {e["name"]: e.get("value") for e in sidecar["env"]}["SIDECAR_DRAIN_SECONDS"]
         native = sidecar.get("restartPolicy") == "Always"
         assert drain == ("0" if native else str(DRAIN))
@@ -136,6 +167,24 @@ def test_where_a_text_names_a_period_and_a_threshold_they_are_those_of_a_probe(f
     assert told <= known
 
 
+def test_every_text_says_the_same_of_what_a_start_costs():
+    values = CHARTS / "inference-health-sidecar" / "values.yaml"
+    told = [
+        (file.name, cost)
+        for file in [*TEXTS, values]
+        for cost in re.findall(r"(\S+ \S+) CPU seconds?", file.read_text())
+    ]
+    assert told == [(name, "about 0.4") for name in ("README.md", "pod.yaml", "values.yaml")]
+
+
+def test_every_text_says_the_same_of_a_frozen_server():
+    _, most = seconds("`/readyz` fails after the server froze or its path was cut")
+    assert f"after\n#   6 to {most} seconds" in (DEPLOY / "pod.yaml").read_text()
+    benchmarks = (ROOT / "benchmarks" / "README.md").read_text()
+    assert f"The bound is now {most} s" in benchmarks
+    assert f"now {most} s at most" in benchmarks
+
+
 def seconds(name: str) -> tuple[float, float]:
     """The least and the most at the defaults in a row under "How long until..."."""
     row = rf"^\| {re.escape(name)} \|.*\| ([\d.]+)(?: to ([\d.]+))? s \|$"
@@ -158,7 +207,8 @@ def test_the_readme_adds_up_the_probes_as_the_table_has_them():
         f"leaves its Service 0 to {out} s after its server was killed",
         f"and 6 to {froze + out:.0f} s after it froze",
         f"restarted {earliest} to {killed + threshold * period:.0f} s after it was killed",
-        f"told to stop {least + earliest:.0f} to {most + threshold * period:.0f} s after it froze",
+        f"its termination begins {least + earliest:.0f} to {most + threshold * period:.0f} s after"
+        " it froze: the preStop starts then",
         f"after {earliest} to {threshold * period} s without a sidecar",
         f"killed {grace} s later",
         f"livenessProbe ({own} s x {own_threshold}, a grace period of {own_grace} s)",

@@ -102,12 +102,31 @@ class Bounds:
     @property
     def hung_out(self) -> float:
         """From a server's last answer until its pod has left its Service."""
-        return self._silence("readiness") + self.readiness.refused + SLACK
+        period = "live_period_seconds" if self._asks_between else "period_seconds"
+        return self._silence("readiness", period) + self.readiness.refused + SLACK
 
     @property
     def dead(self) -> float:
         """From a server's last answer until /healthz fails."""
-        return self._silence("liveness") + SLACK
+        by_rounds = self._silence("liveness", "period_seconds")
+        one = self.settings
+        next_failure: float = one["recovery_period_seconds"] + one["timeout_seconds"]
+        return max(by_rounds, self.not_dead_before + next_failure) + SLACK
+
+    @property
+    def not_dead_before(self) -> float:
+        """From a server's last answer until its silence may count for liveness.
+
+        0 where ServerLive is not asked between the rounds.
+        """
+        if not self._asks_between:
+            return 0
+        one = self.settings
+        each: float = max(one["recovery_period_seconds"], one["timeout_seconds"])
+        periods = one["period_seconds"] + one["live_period_seconds"]
+        first: float = periods * (1 + one["jitter"] / 2) + one["timeout_seconds"]
+        failures: int = one["liveness_failure_threshold"]
+        return first + (failures - 1) * each
 
     @property
     def hung_restarted(self) -> float:
@@ -130,8 +149,13 @@ class Bounds:
         """The longest time until the next round begins."""
         return float(self.settings[period] * (1 + self.settings["jitter"]))
 
-    def _silence(self, what: str) -> float:
+    @property
+    def _asks_between(self) -> bool:
+        """Whether ServerLive is asked between the rounds."""
+        return bool(0 < self.settings["live_period_seconds"] < self.settings["period_seconds"])
+
+    def _silence(self, what: str, period: str) -> float:
         """From the last answer until the silence counts: a period, then one timeout each."""
         each: float = max(self.settings["timeout_seconds"], self._round("recovery_period_seconds"))
         failures: int = self.settings[f"{what}_failure_threshold"]
-        return self._round("period_seconds") + each * failures
+        return self._round(period) + each * failures

@@ -3,14 +3,9 @@
 {{- $values := include "inference-health-sidecar.values" . | fromYaml }}
 {{- if and $values.native (semverCompare "<1.29-0" .Capabilities.KubeVersion.Version) }}
 {{- fail (printf "a native sidecar needs Kubernetes 1.29, and this is %s: set inference-health-sidecar.native to false and put the container into `containers`" .Capabilities.KubeVersion.Version) }}
-{{- end }}
-{{- /* A plain container is told to stop with the server: it covers its preStop and its end. */}}
-{{- $drain := ternary 0 (max 20 (add 10 $values.server.preStopSeconds)) $values.native }}
-{{- if hasKey $values.config "drain_seconds" }}
-{{- $drain = $values.config.drain_seconds }}
 {{- end -}}
 {{- with include "inference-health-sidecar.warnings" . | trim }}
-# {{ . }}
+# {{ . | replace "\n" "\n# " }}
 {{ end -}}
 - name: health
   image: {{ printf "%s:%s" $values.image.repository $values.image.tag }}
@@ -24,7 +19,7 @@
     - name: SIDECAR_CONFIG
       value: /etc/inference-health-sidecar/sidecar.yaml
     - name: SIDECAR_DRAIN_SECONDS
-      value: {{ $drain | quote }}
+      value: {{ include "inference-health-sidecar.drain" . | quote }}
   ports:
     - name: health
       containerPort: {{ include "inference-health-sidecar.port" . }}

@@ -3,7 +3,11 @@
 {{- define "inference-health-sidecar.probes" -}}
 {{- $values := include "inference-health-sidecar.values" . | fromYaml }}
 {{- $server := $values.server }}
-{{- $port := include "inference-health-sidecar.port" . -}}
+{{- $port := include "inference-health-sidecar.port" . }}
+{{- /* The preStop runs within this time, too. Without it the pod's own counts. */}}
+{{- with $server.livenessProbe.terminationGracePeriodSeconds }}
+{{- $_ := set $server.livenessProbe "terminationGracePeriodSeconds" (max . (add 5 $server.preStopSeconds)) }}
+{{- end -}}
 startupProbe:
   httpGet:
     path: /startupz
