@@ -264,7 +264,11 @@ ROWS = [
     Row("GOAWAY each second", (unmoved("for five", lambda _: None, 5),), made={"options": GOAWAYS}),
     Row(
         "zeros on the way back",
-        (turns("zeros", spoil(zeros), **SILENT), revives("clean again", spoil(bytes))),
+        # Which is another protocol to gRPC, and no proof that the server is dead.
+        (
+            turns("zeros", spoil(zeros), readyz=THREE_TIMEOUTS),
+            recovers("clean again", spoil(bytes)),
+        ),
     ),
     Row(
         "half of everything on the way back",
