@@ -129,11 +129,14 @@ def _without_secrets(value: object) -> str:
     return repr(without_secrets(value)) if isinstance(value, str) else without_secrets(repr(value))
 
 
-def _existing_path(value: object) -> str:
-    """A path; anything else may be the secret itself, given in the place of its file."""
-    if isinstance(value, str) and os.path.lexists(value):
-        return repr(value)
-    return "a value that is not shown (no such file exists)"
+def _path(value: object) -> str:
+    """A path; what is none may be the secret itself, given in the place of its file."""
+    if isinstance(value, str):
+        directory = os.path.dirname(value)  # noqa: PTH120 # a Path would drop parts of what is none
+        in_directory = directory.strip("/.") and os.path.isdir(directory)  # noqa: PTH112
+        if in_directory or os.path.lexists(value):
+            return repr(value)
+    return "a value that is not shown (neither the file nor its directory exists)"
 
 
 Url = Annotated[
@@ -180,10 +183,11 @@ QuorumText = Annotated[
     Allowed("all, any, a count of required models (2) or a share of them (50%)"),
 ]
 File = Annotated[Path, AfterValidator(_readable), Allowed("the path of a file that can be read")]
+# Which holds a secret, or may, as a certificate with its key in one PEM text.
 SecretFile = Annotated[
     Path,
     AfterValidator(_readable),
-    Allowed("the path of a file that can be read", _existing_path),
+    Allowed("the path of a file that can be read", _path),
 ]
 Text = Annotated[
     str, Field(min_length=1), AfterValidator(printable), Allowed("text", _without_secrets)

@@ -72,7 +72,9 @@ class Settings(BaseSettings):
         "all", description="how many of the required models must be ready"
     )
     tls_ca_file: f.File | None = Field(None, description="PEM file of the authorities to trust")
-    tls_cert_file: f.File | None = Field(None, description="PEM file of this client's certificate")
+    tls_cert_file: f.SecretFile | None = Field(
+        None, description="PEM file of this client's certificate"
+    )
     tls_key_file: f.SecretFile | None = Field(None, description="PEM file of its private key")
     tls_server_name: f.Text | None = Field(
         None, description="name to expect in the server's certificate"

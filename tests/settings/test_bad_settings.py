@@ -329,16 +329,36 @@ def test_a_password_before_a_host_is_not_shown(setting):
 PRIVATE = "-----BEGIN PRIVATE KEY-----\ns3cr3t\n-----END PRIVATE KEY-----\n"
 
 
-@pytest.mark.parametrize("setting", ["bearer_token_file", "tls_key_file"])
-@pytest.mark.parametrize("secret", ["s3cr3t", "s3cr3t" * 1000, PRIVATE, "s3cr3t\0", "'s3cr3t'"])
+@pytest.mark.parametrize("setting", ["bearer_token_file", "tls_key_file", "tls_cert_file"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "s3cr3t",
+        "s3cr3t" * 1000,
+        PRIVATE,
+        "s3cr3t\0",
+        "'s3cr3t'",
+        "/s3cr3t",
+        "./s3cr3t",
+        "/s3cr3t/x",
+    ],
+)
 def test_a_secret_in_the_place_of_its_file_is_not_shown(setting, secret, tmp_path):
-    hidden = f"{setting}: given a value that is not shown (no such file exists) by "
+    hidden = "a value that is not shown (neither the file nor its directory exists)"
     for lines in (
         errors({setting: secret}),
         in_file(tmp_path, yaml.safe_dump({setting: secret})),
     ):
-        assert lines[0].startswith(hidden)
+        assert lines[0].startswith(f"{setting}: given {hidden} by ")
         assert "s3cr3t" not in "".join(lines)
+
+
+def test_the_path_of_a_secret_file_that_is_not_there_is_shown_where_its_directory_is(tmp_path):
+    path = str(tmp_path / "token")
+    assert errors({"bearer_token_file": path}) == [
+        f"bearer_token_file: given {path!r} by --bearer-token-file: cannot be read: No such file or"
+        f" directory; {FILE}"
+    ]
 
 
 def test_a_number_in_the_place_of_a_secret_file_is_not_shown(tmp_path):
