@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sidecar import __version__
-from sidecar.settings import Settings, suggestion
+from sidecar.settings import Settings, is_hidden, suggestion
 
 DAY = 86400
 
@@ -80,7 +80,9 @@ def parse(args: list[str]) -> Arguments:
         found.wrong.extend(_wrong_values(found))
     else:
         close = suggestion(command, COMMANDS)
-        found.wrong.append(f"{command}: unknown command{close}; allowed: {', '.join(COMMANDS)}")
+        found.wrong.append(
+            f"{_shown(command)}: unknown command{close}; allowed: {', '.join(COMMANDS)}"
+        )
     return found
 
 
@@ -89,17 +91,25 @@ def _read(found: Arguments, rest: list[str]) -> None:
     command = found.command
     switches = SWITCHES.get(command, {})
     flags = {*SETTINGS, *EVERYWHERE, *FLAGS.get(command, {})}
+    last = ""
     while rest:
         arg = rest.pop(0)
         if arg in HELP:
             _parser().parse_args([command, arg])
         if arg in switches:
             found.switches.add(arg)
+            last = ""
             continue
-        if not arg.startswith("-"):
-            found.wrong.append(f"{arg}: unexpected; flags begin with --")
+        # What follows the value of a flag may be the rest of it, and a secret.
+        hidden = bool(last) and (last not in flags or is_hidden(SETTINGS.get(last)))
+        if not arg.startswith("--" if hidden else "-"):
+            what = f"something unexpected after {last}" if hidden else f"{_shown(arg)}: unexpected"
+            line = f"{what}; flags begin with --"
+            if line not in found.wrong:
+                found.wrong.append(line)
             continue
         flag, has_value, value = arg.partition("=")
+        last = flag
         if not has_value and rest and not rest[0].startswith("--"):
             has_value, value = "=", rest.pop(0)
         if flag not in flags:
@@ -110,6 +120,11 @@ def _read(found: Arguments, rest: list[str]) -> None:
             found.wrong.append(f"{flag}: a value is missing")
         else:
             found.flags[flag] = value
+
+
+def _shown(arg: str) -> str:
+    """An argument as it is, or in quotes where it would not be seen."""
+    return arg if arg.strip() and arg.isprintable() else repr(arg)
 
 
 def _wrong_values(found: Arguments) -> Iterator[str]:

@@ -17,6 +17,8 @@ _KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
 _ENCRYPTED = re.compile(
     r"-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED", re.MULTILINE
 )
+# gRPC and OpenSSL find a block only where -----BEGIN starts the line.
+_COMMENT = re.compile(rb"^(?:\xef\xbb\xbf)?[ \t]*#.*", re.MULTILINE)
 _NOT_AT_LINE_START = re.compile(rb"[^\r\n](?=-----BEGIN )")
 _MARKS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
@@ -60,7 +62,7 @@ def leaf_expiry(path: Path) -> float:
 
 def certificates(path: Path) -> list[Certificate]:
     """All certificates of a PEM file; ValueError when there is none or one cannot be read."""
-    blocks = _CERTIFICATE.findall(path.read_text("ascii", "replace"))
+    blocks = _CERTIFICATE.findall(_without_comments(path).decode("ascii", "replace"))
     if not blocks:
         raise ValueError("holds no certificate in PEM form")
     try:
@@ -92,7 +94,7 @@ def check_certificate(path: Path) -> None:
 def check_key(path: Path) -> None:
     """ValueError when gRPC cannot use the file as a client's private key."""
     _check_form(path)
-    text = path.read_text("ascii", "replace")
+    text = _without_comments(path).decode("ascii", "replace")
     if not _KEY.search(text):
         raise ValueError("holds no private key in PEM form")
     if _ENCRYPTED.search(text):
@@ -106,12 +108,12 @@ def check_pair(certificate: Path, key: Path) -> None:
     try:
         context.load_cert_chain(certificate, key, password=lambda: b"")
     except ssl.SSLError as error:
-        raise ValueError(f"no pair with tls_cert_file: {error.reason}") from None
+        raise ValueError(f"is not the key of tls_cert_file ({error.reason})") from None
 
 
 def _check_form(path: Path) -> None:
     """ValueError when gRPC would not find what stands in the file, or not all of it."""
-    content = path.read_bytes()
+    content = _without_comments(path)
     for mark, encoding in _MARKS.items():
         if encoding == "UTF-16" and content.startswith(mark):
             raise ValueError("is UTF-16 text, which gRPC cannot read; save it as ASCII")
@@ -124,6 +126,11 @@ def _check_form(path: Path) -> None:
     if found := _NOT_AT_LINE_START.search(content):
         line = content[: found.start()].count(b"\n") + 1
         raise ValueError(f"has a -----BEGIN in line {line} that does not start the line")
+
+
+def _without_comments(path: Path) -> bytes:
+    """What is in the file, with an empty line in the place of each that begins with `#`."""
+    return _COMMENT.sub(b"", path.read_bytes())
 
 
 def _unusable(kinds: list[str], usable: tuple[str, ...]) -> str:

@@ -22,6 +22,14 @@ def test_of_a_bundle_of_authorities_the_last_to_expire_counts(pki, tmp_path):
     assert latest_expiry(bundle) == latest_expiry(pki.ca) > EXPIRES.timestamp()
 
 
+def test_a_certificate_that_is_commented_out_does_not_count(pki, tmp_path):
+    bundle = tmp_path / "bundle.pem"
+    ca = "".join(f"# {line}\n" for line in pki.ca.read_text().splitlines())
+    bundle.write_text(ca + pki.cert.read_text())
+    assert latest_expiry(bundle) == leaf_expiry(bundle) == EXPIRES.timestamp()
+    assert len(certificates(bundle)) == 1
+
+
 def test_of_a_certificate_with_its_chain_the_leaf_counts(pki, tmp_path):
     chain = tmp_path / "chain.pem"
     for first, second in ((pki.ca, pki.cert), (pki.cert, pki.ca)):

@@ -97,6 +97,9 @@ def test_seconds_to_wait_that_no_clock_comes_to_are_refused(wait, capsys):
         (["run", "--wait=3"], "--wait: there is no such flag"),
         (["config", "extra"], "extra: unexpected; flags begin with --"),
         (["--jitter", "0", "check"], "check: unexpected; flags begin with --"),
+        ([""], "'': unknown command; allowed: run, check, demo, config"),
+        (["check", ""], "'': unexpected; flags begin with --"),
+        (["check", " \t"], "' \\t': unexpected; flags begin with --"),
         (["--jitter"], "--jitter: a value is missing"),
         (["--jitter", "--concurrency=1"], "--jitter: a value is missing"),
         (["config", "--schema=1"], "--schema: takes no value"),
@@ -108,6 +111,24 @@ def test_a_wrong_argument_is_named_with_what_was_meant(args, line, capsys):
     assert (printed.out, printed.err) == ("", f"sidecar: {line}\n")
 
 
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--headers", "authorization=Bearer", "s3cr3t"], "something unexpected after --headers"),
+        (["--headers=authorization=Bearer", "s3cr3t"], "something unexpected after --headers"),
+        (["--headers", "a=Bearer", "-s3cr3t", "s3cr3t"], "something unexpected after --headers"),
+        (["--header", "a=Bearer", "s3cr3t"], "something unexpected after --header"),
+        (["--bearer-token-file", "Bearer", "s3cr3t"], "something unexpected after --bearer-to"),
+        (["--authority", "h", "s3cr3t@h"], "something unexpected after --authority"),
+    ],
+)
+def test_what_may_be_the_rest_of_a_secret_is_not_shown(args, told, capsys):
+    assert main(["config", *args]) == 2
+    printed = capsys.readouterr().err
+    assert printed.count(f"sidecar: {told}") == 1
+    assert "s3cr3t" not in printed
+
+
 def test_wrong_arguments_are_told_together_with_bad_settings(capsys, monkeypatch, tmp_path):
     file = tmp_path / "s.yaml"
     file.write_text("http_port: 0x10\nHTTP_PORT: 1\n")
@@ -116,7 +137,7 @@ def test_wrong_arguments_are_told_together_with_bad_settings(capsys, monkeypatch
     assert main(args) == 2
     assert [line.partition(": ")[2] for line in capsys.readouterr().err.splitlines()] == [
         "--bogus: there is no such flag",
-        "x: unexpected; flags begin with --",
+        "something unexpected after --bogus; flags begin with --",
         "-q: there is no such flag",
         "wait: given '1m' by --wait; allowed: seconds, from 0 to a day",
         "models: given 'a:' by SIDECAR_MODELS: 'a:' has no version after its colon; allowed: name"

@@ -211,9 +211,8 @@ def test_bad_settings_end_every_command_with_code_2_and_nothing_starts(command):
     assert result.stderr == (
         "sidecar: jitter: given '7' by --jitter: input should be less than or equal to 1;"
         " allowed: a share from 0 to 1\n"
-        "sidecar: http_port: given 'x' by SIDECAR_HTTP_PORT: input should be a valid integer,"
-        " unable to parse string as an integer; allowed: a port from 1 to 65535, or 0 for any"
-        " free one\n"
+        "sidecar: http_port: given 'x' by SIDECAR_HTTP_PORT: not a whole number; allowed: a"
+        " port from 1 to 65535, or 0 for any free one\n"
     )
 
 

@@ -227,7 +227,7 @@ def test_certificates_are_replaced_while_the_server_lives_and_half_of_a_pair_is_
         volume.put(ca=ca, cert=pair(second)["cert"], key=pair(first)["key"])
         wait_until(lambda: w.metric(SUCCESSFUL) == 0)
         (record,) = w.records("the settings stay as they were")
-        assert "no pair with tls_cert_file" in record["msg"]
+        assert "is not the key of tls_cert_file" in record["msg"]
 
         other = trustme.CA()
         volume.put(ca=other.cert_pem.bytes(), **pair(other.issue_cert("127.0.0.1")))

@@ -6,19 +6,27 @@ models.py       the same of the list of models
 rules.py        what holds between two settings
 environment.py  variables: settings, Kubernetes' links to Services, misspelt ones
 yaml_file.py    the settings file, and what YAML silently makes of it
+wording.py      why a value is bad, in a sentence
 sources.py      where settings come from, and every error at once
 """
 
 from sidecar.settings.environment import suggestion
 from sidecar.settings.knobs import Settings
 from sidecar.settings.models import Model
-from sidecar.settings.sources import BadSettings, config_path, load, variable_warnings
+from sidecar.settings.sources import (
+    BadSettings,
+    config_path,
+    is_hidden,
+    load,
+    variable_warnings,
+)
 
 __all__ = [
     "BadSettings",
     "Model",
     "Settings",
     "config_path",
+    "is_hidden",
     "load",
     "suggestion",
     "variable_warnings",

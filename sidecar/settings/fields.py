@@ -1,5 +1,6 @@
 """What each kind of setting takes: how people may write it, and the words of its error."""
 
+import os.path
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,11 +9,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJsonSchema
 
-from sidecar.client.channel import without_secrets
+from sidecar.client.channel import PORTS, without_secrets
 from sidecar.client.metadata import to_metadata
 from sidecar.health.verdict import Quorum
 from sidecar.settings.models import Model, distinct, parse, printable
 
+SERVICE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
+AUTHORITY = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 PERCENT = range(1, 101)
 DAY = 86400
 
@@ -82,6 +85,21 @@ def _number(value: object) -> object:
     return value
 
 
+def _service(text: str) -> str:
+    if not re.fullmatch(SERVICE, text):
+        raise ValueError("not the full name of a gRPC service")
+    return text
+
+
+def _authority(text: str) -> str:
+    match = re.fullmatch(AUTHORITY, text)
+    if not match:
+        raise ValueError("neither host nor host:port")
+    if match[2] and int(match[2][1:]) not in PORTS:
+        raise ValueError(f"port {match[2][1:]} is outside {PORTS[0]}-{PORTS[-1]}")
+    return text
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -103,16 +121,35 @@ def _written(*forms: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": list(forms)})
 
 
+def _pattern(pattern: str) -> Any:
+    return Field(json_schema_extra={"pattern": f"^{pattern}$"})
+
+
+def _without_secrets(value: object) -> str:
+    return repr(without_secrets(value)) if isinstance(value, str) else without_secrets(repr(value))
+
+
+def _path(value: object) -> str:
+    """A path; what is none may be the secret itself, given in the place of its file."""
+    if isinstance(value, str):
+        directory = os.path.dirname(value)  # noqa: PTH120 # a Path would drop parts of what is none
+        in_directory = directory.strip("/.") and os.path.isdir(directory)  # noqa: PTH112
+        if in_directory or os.path.lexists(value):
+            return repr(value)
+    return "a value that is not shown (neither the file nor its directory exists)"
+
+
 Url = Annotated[
     str,
     Allowed(
         "host:port, grpc://, grpcs://, http://, https://, dns:///host:port or unix:///path",
-        lambda value: without_secrets(repr(value)),
+        _without_secrets,
     ),
 ]
 Service = Annotated[
     str,
-    Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"),
+    AfterValidator(_service),
+    _pattern(SERVICE),
     Allowed("the full name of a gRPC service, such as inference.GRPCInferenceService"),
 ]
 Models = Annotated[
@@ -146,11 +183,20 @@ QuorumText = Annotated[
     Allowed("all, any, a count of required models (2) or a share of them (50%)"),
 ]
 File = Annotated[Path, AfterValidator(_readable), Allowed("the path of a file that can be read")]
-Text = Annotated[str, Field(min_length=1), AfterValidator(printable), Allowed("text")]
+# Which holds a secret, or may, as a certificate with its key in one PEM text.
+SecretFile = Annotated[
+    Path,
+    AfterValidator(_readable),
+    Allowed("the path of a file that can be read", _path),
+]
+Text = Annotated[
+    str, Field(min_length=1), AfterValidator(printable), Allowed("text", _without_secrets)
+]
 Authority = Annotated[
     str,
-    Field(pattern=r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"),
-    Allowed("host or host:port; IPv6 in brackets"),
+    AfterValidator(_authority),
+    _pattern(AUTHORITY),
+    Allowed("host or host:port; IPv6 in brackets", _without_secrets),
 ]
 HeaderMap = Annotated[
     dict[str, str],

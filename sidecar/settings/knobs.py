@@ -72,8 +72,10 @@ class Settings(BaseSettings):
         "all", description="how many of the required models must be ready"
     )
     tls_ca_file: f.File | None = Field(None, description="PEM file of the authorities to trust")
-    tls_cert_file: f.File | None = Field(None, description="PEM file of this client's certificate")
-    tls_key_file: f.File | None = Field(None, description="PEM file of its private key")
+    tls_cert_file: f.SecretFile | None = Field(
+        None, description="PEM file of this client's certificate"
+    )
+    tls_key_file: f.SecretFile | None = Field(None, description="PEM file of its private key")
     tls_server_name: f.Text | None = Field(
         None, description="name to expect in the server's certificate"
     )
@@ -83,7 +85,7 @@ class Settings(BaseSettings):
         " tls_server_name is given; default: from server_url",
     )
     headers: f.HeaderMap = Field({}, description="metadata sent with every question")
-    bearer_token_file: f.File | None = Field(
+    bearer_token_file: f.SecretFile | None = Field(
         None, description="file whose content is sent as authorization: Bearer"
     )
     reload_interval_seconds: f.Seconds = Field(

@@ -2,9 +2,9 @@
 
 import json
 from collections import Counter
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
 from sidecar.health.checks import Check, Rpc
 
@@ -18,7 +18,9 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1)
-    version: str = ""
+    version: Annotated[
+        str, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+    ] = ""
     required: bool = True
 
     @field_validator("version", mode="before")
@@ -57,6 +59,15 @@ def without_quotes(value: Any) -> Any:
 
 def parse(value: object) -> list[Any]:
     """A comma-separated text, a JSON list or a list, each entry in the shape of a Model."""
+    return [_entry(item) for item in _items(value)]
+
+
+def required(value: object) -> int:
+    """How many models are required at most, whatever is wrong with each; ValueError for no list."""
+    return sum(not (isinstance(i, dict) and i.get("required") is False) for i in _items(value))
+
+
+def _items(value: object) -> list[Any]:
     if isinstance(value, str):
         text = value.strip()
         names = text.split(",") if text else []
@@ -65,7 +76,7 @@ def parse(value: object) -> list[Any]:
         raise ValueError("one mapping and not a list; a list of one is in brackets, [{...}]")
     if not isinstance(value, list | tuple):
         raise ValueError(NOT_A_LIST)
-    return [_entry(item) for item in value]
+    return list(value)
 
 
 def distinct(models: tuple[Model, ...]) -> tuple[Model, ...]:
@@ -79,7 +90,7 @@ def distinct(models: tuple[Model, ...]) -> tuple[Model, ...]:
 
 def _json(text: str) -> object:
     try:
-        return json.loads(text, object_pairs_hook=_mapping)
+        return json.loads(text, object_pairs_hook=_mapping, parse_int=_integer)
     except json.JSONDecodeError as error:
         raise ValueError(f"not a JSON list: {error}") from None
     except RecursionError:
@@ -92,6 +103,12 @@ def _mapping(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if twice:
         raise ValueError(f"a JSON object has a key more than once: {', '.join(twice)}")
     return dict(pairs)
+
+
+def _integer(text: str) -> int:
+    if text == "-0":  # which as a version would become 0
+        raise ValueError("-0 is read as the number 0: quote it, or write 0")
+    return int(text)
 
 
 def _entry(item: object) -> object:

@@ -62,7 +62,7 @@ class Rules:
         required = sum(model.required for model in self.settings.models)
         if "models" in self.bad:
             try:
-                required = len(models.parse(self.given["models"]))
+                required = models.required(self.given["models"])
             except ValueError:
                 return
         if text.isdigit() and int(text) > required:
@@ -76,8 +76,11 @@ class Rules:
 
     def _pair(self) -> Broken:
         cert, key = self.settings.tls_cert_file, self.settings.tls_key_file
-        if self._is_given("tls_cert_file") != self._is_given("tls_key_file"):
-            yield "tls_key_file", "tls_cert_file and tls_key_file come together or not at all"
+        cert_is_given, key_is_given = map(self._is_given, ("tls_cert_file", "tls_key_file"))
+        if cert_is_given and not key_is_given:
+            yield "tls_key_file", "not given, but tls_cert_file is; give both or neither"
+        elif key_is_given and not cert_is_given:
+            yield "tls_key_file", "tls_cert_file is not given; give both or neither"
         elif cert is not None and key is not None:
             try:
                 check_pair(cert, key)

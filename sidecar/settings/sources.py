@@ -10,17 +10,14 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from sidecar.settings import yaml_file
+from sidecar.settings import wording, yaml_file
 from sidecar.settings.environment import CONFIG, PREFIX, Variables, suggestion
 from sidecar.settings.fields import Allowed
 from sidecar.settings.knobs import Settings
-from sidecar.settings.models import NOT_A_LIST, without_quotes
+from sidecar.settings.models import without_quotes
 from sidecar.settings.rules import Rules
 
 NAMES = tuple(Settings.model_fields)
-
-# How pydantic and we call it when text was wanted.
-WANTS_TEXT = ("string_type", "path_type", "dict_type", NOT_A_LIST)
 
 
 class BadSettings(Exception):
@@ -40,6 +37,11 @@ def config_path(given: str | None) -> Path | None:
 def variable_warnings(environ: Mapping[str, str]) -> list[str]:
     """A sentence for each variable that looks like a setting and sets nothing."""
     return Variables(environ, NAMES).warnings
+
+
+def is_hidden(name: str | None) -> bool:
+    """Whether what is given for a setting may be a secret, so that errors do not repeat it."""
+    return name is not None and _allowed(name).show is not repr
 
 
 def load(
@@ -67,15 +69,15 @@ def load(
     wrong = [(name, f"{name}: {reason}") for name, reason in variables.wrong]
     wrong += [(name, f"{name}: {path}, {why}") for name, why in file.wrong if name in NAMES]
     wrong += [
-        (name, f"{name}: {given.of(name)}: the demo has its own, which cannot be changed")
+        (name, f"{name}: {given.of(name)}the demo has its own, which cannot be changed")
         for name in own
         if name in given.values
     ]
     # Where a whole value is read as something else, what else is wrong with it says nothing.
-    told = {name for name, _ in file.wrong if (name,) in file.read_as} | {*own}
+    told = {n for n, _ in file.wrong if (n,) in file.read_as and given.by_file(n)} | {*own}
     settings, reasons = _validate({**given.values, **own}, given)
     wrong += [
-        (name, f"{name}: {given.of(name)}: {', '.join(why)}; allowed: {_allowed(name).text}")
+        (name, f"{name}: {given.of(name)}{', '.join(why)}; allowed: {_allowed(name).text}")
         if name in NAMES
         else (name, f"{name}: there is no such setting{suggestion(_plain(name), NAMES)}")
         for name, why in reasons.items()
@@ -95,7 +97,9 @@ def _validate(values: Mapping[str, Any], given: "_Given") -> tuple[Settings, dic
         settings = Settings(**values)
     except ValidationError as errors:
         for error in errors.errors(include_url=False):
-            reasons.setdefault(str(error["loc"][0]), []).append(given.reason(error))
+            told = reasons.setdefault(str(error["loc"][0]), [])
+            if (reason := given.reason(error)) not in told:  # an alias has what its anchor has
+                told.append(reason)
         good = {name: value for name, value in values.items() if name not in reasons}
         settings = Settings(**good)
     for name, reason in Rules(settings, frozenset(reasons), values).broken():
@@ -123,31 +127,33 @@ class _Given:
             return "--" + name.replace("_", "-")
         if name in self.environment:
             return PREFIX + name.upper()
-        return str(self.path) if name in self.file.values else ""
+        return str(self.path) if self.by_file(name) else ""
+
+    def by_file(self, name: str) -> bool:
+        """Whether the value is the file's: it has one, and nothing overrides it."""
+        return name in self.file.values and name not in {**self.flags, **self.environment}
 
     def of(self, name: str) -> str:
-        """The value of a setting, and its source."""
-        if not (source := self.source(name)):
-            return f"default {Settings.model_fields[name].default!r}"
-        return f"given {_allowed(name).show(self.values[name])} by {source}"
+        """The value of a setting, and its source; empty where there is no value."""
+        if source := self.source(name):
+            return f"given {_allowed(name).show(self.values[name])} by {source}: "
+        default = Settings.model_fields[name].default
+        return "" if default is None else f"default {default!r}: "
 
     def reason(self, error: ErrorDetails) -> str:
         """Why a value is bad; where YAML reads something else than text, the line as well."""
-        name, *inner = (str(part) for part in error["loc"])
-        cause = error.get("ctx", {}).get("error")
-        reason = str(cause) if cause else error["msg"][:1].lower() + error["msg"][1:]
-        value = error["input"]
-        wants_text = error["type"] in WANTS_TEXT or reason in WANTS_TEXT
-        if wants_text and isinstance(value, bool | int | float | None):
-            reason = "not text, so it must be in quotes"
-            if self.source(name) == str(self.path):
-                reason = self._read_as(name, *inner) or reason
+        place = tuple(map(str, error["loc"]))
+        if self.by_file(place[0]):
+            place = self.file.anchored_at(place)
+        name, *inner = place
+        why = wording.reason(error)
+        if wording.wants_text(error):
+            why = "not text, so it must be in quotes"
+            if self.by_file(name) and (what := self.file.what_is_at(place)):
+                why = f"{what}, and {wording.is_text(name, inner)}: quote it"
+                del inner[1:]  # which the reason names by now
         # What should have been the value of a header may stand in its name's place.
-        return f"{'.'.join(inner)}: {reason}" if inner and name != "headers" else reason
-
-    def _read_as(self, *place: str) -> str | None:
-        """What YAML reads at a place in the file; an entry in short is the whole of a model."""
-        return self.file.read_as.get(place) or self.file.read_as.get(place[:-1])
+        return wording.of_model(inner, error, why) if inner and name == "models" else why
 
 
 def _plain(name: str) -> str:

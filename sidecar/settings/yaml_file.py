@@ -22,10 +22,15 @@ _KINDS = {"bool": "boolean", "int": "number", "float": "number"}
 
 # How what is no text is written so that everybody reads it alike.
 _ORDINARY = {
-    "int": re.compile(r"-?(0|[1-9][0-9]*)"),
+    "int": re.compile(r"0|-?[1-9][0-9]*"),
     "float": re.compile(r"(?![-+]?0[0-9])[^_:]*"),
     "timestamp": re.compile(r"(?!)"),  # no setting is a date
 }
+
+
+# What PyYAML quotes may be a secret, unless it is one character or the name of a token.
+_QUOTED = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
+_HARMLESS = re.compile(r"""(?P<q>['"])(.|\\.|\\x..|\\u.{4}|<[a-z ]+>)(?P=q)""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +38,33 @@ class Document:
     """A settings file that has been read.
 
     values:  the settings by name.
-    read_as: where a scalar is no text to YAML: its line, and what it is read as.
+    read_as: where a scalar is no text to YAML: its line, and what it is.
+    same:    where an alias stands, and the place of its anchor.
     wrong:   what no setting can mean: the name of the setting, and line and reason.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     read_as: Mapping[Place, str] = field(default_factory=dict)
+    same: Mapping[Place, Place] = field(default_factory=dict)
     wrong: tuple[tuple[str, str], ...] = ()
+
+    def anchored_at(self, place: Place) -> Place:
+        """The place, or that of the anchor beside it that an alias repeats there."""
+        found = self._resolved(place)
+        beside = len(found) == len(place) and found[0] == place[0]
+        return found if beside else place
+
+    def what_is_at(self, place: Place) -> str | None:
+        """What a scalar is that is no text; in short a model is its name, or it may be merged."""
+        merged = self._resolved((*place[:-1], "<<", place[-1]))
+        places = (place, place[:-1], merged)
+        return next((self.read_as[at] for at in places if at in self.read_as), None)
+
+    def _resolved(self, place: Place) -> Place:
+        for length in range(1, len(place) + 1):
+            if place[:length] in self.same:
+                return self._resolved(self.same[place[:length]] + place[length:])
+        return place
 
 
 class _Loader(yaml.SafeLoader):
@@ -68,14 +93,18 @@ def read(path: Path, show: Callable[[str, str], str]) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" in line {mark.line + 1}" if mark else ""
-        raise ValueError(f"is not YAML: {error.problem}{where}") from None
+        raise ValueError(f"is not YAML: {_without_quoted(error.problem)}{where}") from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
         raise ValueError("is not YAML") from None  # the library lets some of these through
     if content is None:
         return Document()
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ValueError("is not a mapping of settings to values")
-    return Document(content, inspection.read_as, tuple(inspection.wrong))
+    return Document(content, inspection.read_as, inspection.same, tuple(inspection.wrong))
+
+
+def _without_quoted(problem: str | None) -> str:
+    return _QUOTED.sub(lambda m: m[0] if _HARMLESS.fullmatch(m[1]) else "", problem or "")
 
 
 def _parse(text: str, show: Callable[[str, str], str]) -> tuple[object, "_Inspection"]:
@@ -97,16 +126,22 @@ class _Inspection:
     def __init__(self, loader: _Loader, show: Callable[[str, str], str]) -> None:
         self._loader = loader
         self._show = show
-        self._seen: set[int] = set()
+        self._first: dict[int, Place] = {}
+        self.same: dict[Place, Place] = {}
         self.read_as: dict[Place, str] = {}
         self.wrong: list[tuple[str, str]] = []
 
     def look(self, node: yaml.Node, place: Place) -> None:
         """Notes what is wrong with a node and with all below it."""
-        if id(node) in self._seen:  # an alias
+        first = self._first.setdefault(id(node), place)
+        if first != place:
+            self.same[place] = first
+        if isinstance(node, yaml.ScalarNode):
+            if place and _kind(node) != "str":
+                self._look_at_scalar(node, place)
+        elif first != place:
             return
-        self._seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
+        elif isinstance(node, yaml.MappingNode):
             self._look_at_keys(node, place)
             for key, value in node.value:
                 name = key.value if isinstance(key, yaml.ScalarNode) else ""
@@ -114,10 +149,17 @@ class _Inspection:
         elif isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
                 self.look(item, (*place, str(index)))
-        elif isinstance(node, yaml.ScalarNode) and place and (kind := _kind(node)) != "str":
-            self.read_as[place] = f"{self._read_as(node, place[0])}: quote it"
-            if kind in _ORDINARY and not _ORDINARY[kind].fullmatch(node.value):
-                self._refuse(node, place[0])
+
+    def _look_at_scalar(self, node: yaml.ScalarNode, place: Place) -> None:
+        kind, shown = _kind(node), self._show(place[0], node.value)
+        what = f"a {_KINDS[kind]}" if kind in _KINDS else f"YAML's {kind}"
+        if kind in _KINDS and shown == node.value:
+            value = json.dumps(self._value(node))
+            what = what if value == shown else f"the {_KINDS[kind]} {value}"
+        line = node.start_mark.line + 1
+        self.read_as[place] = f"line {line}: {shown or 'an empty value'} is {what}"
+        if kind in _ORDINARY and not _ORDINARY[kind].fullmatch(node.value):
+            self._refuse(node, place[0])
 
     def _look_at_keys(self, node: yaml.MappingNode, place: Place) -> None:
         lines: dict[str, int] = {}
@@ -134,21 +176,17 @@ class _Inspection:
                 self._refuse(key, name)
 
     def _refuse(self, node: yaml.ScalarNode, name: str) -> None:
-        reason = f"{self._read_as(node, name)}: quote it"
-        if _kind(node) in ("int", "float") and self._show(name, node.value) == node.value:
-            reason += f", or write {json.dumps(self._value(node)).removesuffix('.0')}"
-        self.wrong.append((name, reason))
-        node.tag = _TAG + "str"
-
-    def _read_as(self, node: yaml.ScalarNode, name: str) -> str:
-        """The line of a scalar, how it is written, and what it is read as."""
         kind, shown = _kind(node), self._show(name, node.value)
-        read_as = "a date" if kind == "timestamp" else kind
+        read_as, better = ("a date" if kind == "timestamp" else kind), ""
         if kind in _KINDS:
-            known = shown == node.value
-            the_value = f"the {_KINDS[kind]} {json.dumps(self._value(node))}"
-            read_as = the_value if known else f"a {_KINDS[kind]}"
-        return f"line {node.start_mark.line + 1}: {shown or 'nothing'} is read as {read_as}"
+            read_as = f"a {_KINDS[kind]}"
+            if shown == node.value:
+                value = json.dumps(self._value(node))
+                read_as = f"the {_KINDS[kind]} {value}"
+                better = f", or write {value.removesuffix('.0')}" if kind != "bool" else ""
+        place = f"line {node.start_mark.line + 1}: {shown or 'nothing'}"
+        self.wrong.append((name, f"{place} is read as {read_as}: quote it{better}"))
+        node.tag = _TAG + "str"
 
     def _value(self, node: yaml.ScalarNode) -> object:
         # Not by construct_object, which would keep the value for the document.

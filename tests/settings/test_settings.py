@@ -1,15 +1,19 @@
 """Settings: every way to write them, precedence, what they hand out, what is masked."""
 
 import json
+import os
 from dataclasses import replace
 
+import jsonschema
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
 from sidecar.health.effects import Thresholds
 from sidecar.health.verdict import Policy, Quorum
 from sidecar.settings import BadSettings, Settings, load, variable_warnings
+from tests.support import untyped
 
 
 @pytest.fixture
@@ -200,6 +204,40 @@ def test_no_secret_is_printed_and_the_print_is_a_settings_file_again(tmp_path, f
     assert again.checks == settings.checks
     assert again.policy == settings.policy
     assert again.as_yaml() == text
+
+
+@pytest.mark.parametrize(
+    ("version", "taken"), [(3, True), ("3", True), (1.1, False), (True, False)]
+)
+def test_the_schema_takes_a_version_as_the_settings_do(version, taken):
+    document = {"models": [{"name": "a", "version": version}]}
+    validator = jsonschema.Draft202012Validator(Settings.model_json_schema())
+    assert validator.is_valid(document) is taken
+    try:
+        Settings(**untyped(document))
+    except ValidationError:
+        assert not taken
+    else:
+        assert taken
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("grpc_service", "a b"), ("authority", "a b"), ("authority", "")]
+)
+def test_the_schema_has_the_forms_of_names(setting, value):
+    validator = jsonschema.Draft202012Validator(Settings.model_json_schema())
+    assert not validator.is_valid({setting: value})
+    assert validator.is_valid({setting: "a.b"})
+
+
+def test_a_settings_file_may_be_a_pipe():
+    read, write = os.pipe()
+    os.write(write, b"http_port: 1234\n")
+    os.close(write)
+    try:
+        assert load({}, f"/dev/fd/{read}").http_port == 1234
+    finally:
+        os.close(read)
 
 
 def test_the_schema_names_every_setting_and_takes_the_short_forms():

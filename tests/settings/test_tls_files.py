@@ -1,6 +1,7 @@
 """What gRPC cannot use of TLS files is an error at the start; what it can use is none."""
 
 import itertools
+import re
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -224,6 +225,14 @@ FORMS = {
     "comment and byte-order mark": (lambda text: b"a\n\n" + BOM + text, MARKED.format(3)),
     "comment": (lambda text: b"a comment\n" + text, None),
     "byte-order mark and comment": (lambda text: BOM + b"a comment\n" + text, None),
+    "commented BEGIN": (lambda text: b"# -----BEGIN X-----\n" + text, None),
+    "commented out and in": (lambda text: re.sub(rb"(?m)^", b"#", text) + b"\n" + text, None),
+    "indented comment": (lambda text: b" \t# -----BEGIN X-----\n" + text, None),
+    "byte-order mark and commented BEGIN": (
+        lambda text: BOM + b"# -----BEGIN X-----\n" + text,
+        None,
+    ),
+    "comment and glued BEGIN": (lambda text: b"#\n;" + text, NOT_AT_START.format(2)),
     "CRLF": (lambda text: text.replace(b"\n", b"\r\n"), None),
     "trailing blanks": (lambda text: text.replace(b"\n", b" \n"), None),
 }
@@ -267,6 +276,27 @@ async def test_two_certificates_without_a_line_between_them_are_refused(told):
         NOT_AT_START.format(bundle.count(b"\n", 0, bundle.index(b"-----BEGIN", 1)) + 1)
         in (told(ca=bundle)[0])
     )
+
+
+async def test_what_is_commented_out_is_not_there(told):
+    key = key_of("ECDSA P-256")
+    cert = good().issue(key)
+
+    def out(pem: bytes) -> bytes:
+        return re.sub(rb"(?m)^(?=.)", b"# ", pem)
+
+    unusable, encrypted = issuer("DSA").pem, pem(key, form.BestAvailableEncryption(b"x"))
+    files = {
+        "ca": out(unusable) + good().pem,
+        "cert": out(unusable) + cert,
+        "key": out(encrypted) + pem(key),
+    }
+    assert await connects(files["ca"], files["cert"], files["key"])
+    assert told(**files) == []
+    assert "holds no certificate in PEM form" in told(ca=out(good().pem))[0]
+    lines = told(cert=out(cert), key=out(pem(key)))
+    assert "holds no certificate in PEM form" in lines[0]
+    assert "holds no private key in PEM form" in lines[1]
 
 
 async def test_an_encrypted_key_is_refused(told):

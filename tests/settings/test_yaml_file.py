@@ -15,6 +15,7 @@ def test_a_key_in_another_case_is_no_setting_and_overrides_nothing(tmp_path):
 # What YAML 1.1, or another reader of YAML, makes something else of, whatever the setting wants.
 CHANGED = [
     ("010", "the number 8", "8"),
+    ("-0", "the number 0", "0"),
     ("-010", "the number -8", "-8"),
     ("0o17", "the number 15", "15"),
     ("09", "the number 9.0", "9"),
@@ -70,45 +71,43 @@ NO_TEXT = [
     (".inf", "the number Infinity"),
     ("no", "the boolean false"),
     ("On", "the boolean true"),
-    ("true", "the boolean true"),
-    ("~", "null"),
-    ("null", "null"),
+    ("true", "a boolean"),
+    ("~", "YAML's null"),
+    ("null", "YAML's null"),
 ]
 
 
-@pytest.mark.parametrize("scalar", [*NO_TEXT, ("3", "the number 3")])
+@pytest.mark.parametrize("scalar", [*NO_TEXT, ("3", "a number")])
 @pytest.mark.parametrize(
-    ("setting", "content", "place"),
+    ("written", "told"),
     [
-        ("server_url", "server_url: {}", ""),
-        ("models", "models: {}", ""),
-        ("models", "models:\n\n- {}", "0.name: "),
-        ("models", "models:\n\n- name: {}", "0.name: "),
-        ("models", "models: [a, {{name: a, version: {}}}]", "1.version: "),
-        ("headers", "headers: {}", ""),
-        ("headers", "headers: {{x-a: {}}}", ""),
+        (("server_url", "server_url: {}"), ("", "server_url is text")),
+        (("models", "models: {}"), ("", "models is text or a list")),
+        (("models", "models:\n\n- {}"), ("model 1: ", "a name is text")),
+        (("models", "models:\n\n- name: {}"), ("model 1: ", "a name is text")),
+        (("models", "models: [a, {{name: a, version: {}}}]"), ("model 2: ", "a version is text")),
+        (("headers", "headers: {}"), ("", "headers is text or a mapping")),
+        (("headers", "headers: {{x-a: {}}}"), ("", "a header is text")),
     ],
 )
-def test_text_that_yaml_takes_for_something_else_is_to_be_quoted(
-    setting, content, place, scalar, tmp_path
-):
-    text, read_as = scalar
-    if place == "1.version: " and text == "3":
+def test_text_that_yaml_takes_for_something_else_is_to_be_quoted(written, told, scalar, tmp_path):
+    (setting, content), (place, wanted), (text, is_) = written, told, scalar
+    if wanted == "a version is text" and text == "3":
         return  # a version may be a whole number
     (line,) = in_file(tmp_path, content.format(text))
     number = 1 + content.count("\n")
     shown = "a value that is not shown" if setting == "headers" else text
     assert line.startswith(f"{setting}: given ")
     if setting == "headers":
-        read_as = read_as.replace("the", "a").split(" ")
-        read_as = " ".join(read_as[:2])
-    assert f": {place}line {number}: {shown} is read as {read_as}: quote it; allowed: " in line
+        is_ = " ".join(is_.replace("the", "a").split(" ")[:2])
+    assert f": {place}line {number}: {shown} is {is_}, and {wanted}: quote it; allowed: " in line
 
 
 @pytest.mark.parametrize("setting", ["tls_ca_file", "tls_server_name", "authority", "http_host"])
 def test_a_path_or_a_name_that_yaml_takes_for_a_number_is_to_be_quoted(setting, tmp_path):
     (line,) = in_file(tmp_path, f"{setting}: 1.10")
-    assert f"{setting}: given 1.1 by FILE: line 1: 1.10 is read as the number 1.1: quote it" in line
+    why = f"line 1: 1.10 is the number 1.1, and {setting} is text: quote it"
+    assert f"{setting}: given 1.1 by FILE: {why}; allowed: " in line
 
 
 def test_everything_that_is_wrong_in_a_list_of_models_is_told(tmp_path):
@@ -117,8 +116,64 @@ def test_everything_that_is_wrong_in_a_list_of_models_is_told(tmp_path):
     )
     assert lines[0] == "models: line 2: 010 is read as the number 8: quote it, or write 8"
     assert (
-        "1.name: line 3: no is read as the boolean false: quote it, 2.version: line 4" in lines[1]
-    )
+        ": model 2: line 3: no is the boolean false, and a name is text: quote it, model 3: line 4:"
+        " 1.10 is the number 1.1, and a version is text: quote it; allowed: "
+    ) in lines[1]
+
+
+NO_NAME = "line 2: no is the boolean false, and a name is text: quote it"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("models:\n- &a {name: no}\n- *a\n", f"model 1: {NO_NAME}"),
+        ("models:\n- &a no\n- *a\n", f"model 1: {NO_NAME}"),
+        ("models:\n- name: &a no\n- name: *a\n", f"model 1: {NO_NAME}"),
+        ("models:\n- &a [x]\n- *a\n", "model 1: name: not text"),
+        (
+            "models:\n- &a {name: x, verison: 1}\n- *a\n",
+            "model 1 has no key 'verison'; did you mean version?",
+        ),
+        (
+            "models:\n- &a {name: no}\n- {<<: *a, version: 1}\n",
+            f"model 1: {NO_NAME}, model 2: {NO_NAME}",
+        ),
+        (
+            "models:\n- &a {name: no, version: 1.5}\n- {<<: *a, name: x, version: y}\n",
+            f"model 1: {NO_NAME}, model 1: line 2: 1.5 is a number, and a version is text:"
+            " quote it",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_where_it_is_written_and_not_again_for_an_alias(
+    content, told, tmp_path
+):
+    (line,) = in_file(tmp_path, content)
+    assert f" by FILE: {told}; allowed: " in line
+
+
+def test_an_alias_in_another_setting_is_told_for_both(tmp_path):
+    lines = in_file(tmp_path, "tls_server_name: &a 1.10\nheaders: {x-a: *a}\n")
+    why = "line 1: 1.10 is the number 1.1, and tls_server_name is text: quote it; "
+    assert why in lines[0]
+    hidden = "line 1: a value that is not shown is a number, and a header is text: quote it; "
+    assert hidden in lines[1]
+
+
+def test_an_alias_of_all_that_holds_it_ends(tmp_path):
+    (line,) = in_file(tmp_path, "models: &a [*a, {name: no}, b]\n")
+    assert line.startswith("models: given ")
+
+
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [("bad", ["http_port: given 'bad' by --http-port: not a whole number"]), ("5", [])],
+)
+def test_what_yaml_changes_is_told_beside_what_is_wrong_with_the_flag(flag, told, tmp_path):
+    lines = in_file(tmp_path, "http_port: 010\n", http_port=flag)
+    assert lines[0] == "http_port: line 1: 010 is read as the number 8: quote it, or write 8"
+    assert [line.partition(";")[0] for line in lines[1:]] == told
 
 
 @pytest.mark.parametrize(
