@@ -49,6 +49,9 @@ async def run(
     registry = CollectorRegistry()
     force = Force(settings, registry)
     stop = _Stop(force.board.drain)
+    # It counts from now on, also while the files are read for the first time.
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
     judges = force.judges()
     metrics.register_process(registry, _versions(), logs.lines_dropped)
     app = web.build_app(judges, partial(_status, force), partial(_scrape, force, registry))
@@ -56,13 +59,15 @@ async def run(
     await listener.start(bound)
     try:
         _announce(settings, bound)
-        await _work((_poll(force, load, config), listener.tend()), stop, force)
+        await _work((_poll(force, load, config, asked), listener.tend()), stop, force)
     finally:
         await listener.close()
     logger.info("stopped")
 
 
-async def _poll(force: Force, load: Callable[[], Settings], config: Path | None) -> None:
+async def _poll(
+    force: Force, load: Callable[[], Settings], config: Path | None, asked: asyncio.Event
+) -> None:
     """Reads the files; then polls and watches them."""
     files = BlockingCalls("reading the settings and their files", FILES_DEADLINE)
     read = partial(loading.read, load, config, force.clock)
@@ -70,9 +75,8 @@ async def _poll(force: Force, load: Callable[[], Settings], config: Path | None)
     loaded = await _read_first(first, files, force)
     force.start(loaded)
     reloader = Reloader(
-        loaded, config, files, load=read, apply=force.apply, refused=force.loading.failed
+        loaded, config, files, asked, load=read, apply=force.apply, refused=force.loading.failed
     )
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
     try:
         await asyncio.gather(force.poller.run(), reloader.run())
     finally:

@@ -20,6 +20,7 @@ class Reloader:
     loaded:    in force at the start.
     config:    the settings file, if there is one.
     files:     makes the calls that look at files and read them.
+    asked:     set when files are to be read again now, changed or not.
     load:      the settings and their files as they would be now; BadSettings or OSError.
     apply:     puts them in force, or raises BadSettings and changes nothing.
     refused:   is told when new ones are not put in force.
@@ -30,6 +31,7 @@ class Reloader:
         loaded: Loaded,
         config: Path | None,
         files: BlockingCalls,
+        asked: asyncio.Event,
         *,
         load: Callable[[], Loaded],
         apply: Callable[[Loaded], Awaitable[None]],
@@ -41,11 +43,7 @@ class Reloader:
         self._load = load
         self._apply = apply
         self._refused = refused
-        self._asked = asyncio.Event()
-
-    def ask(self) -> None:
-        """Loads again now, whether or not a file has changed."""
-        self._asked.set()
+        self._asked = asked
 
     async def run(self) -> None:
         """Watches until cancelled."""

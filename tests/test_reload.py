@@ -277,7 +277,13 @@ async def test_what_was_replaced_while_it_was_read_is_taken_over_at_the_first_lo
         applied.set()
 
     reloader = Reloader(
-        before, config, files(), load=lambda: after, apply=apply, refused=pytest.fail
+        before,
+        config,
+        files(),
+        asyncio.Event(),
+        load=lambda: after,
+        apply=apply,
+        refused=pytest.fail,
     )
     running = asyncio.create_task(reloader.run())
     await asyncio.wait_for(applied.wait(), 10)
@@ -317,7 +323,13 @@ async def test_new_settings_that_name_another_file_are_loaded_once(tmp_path):
     before = load_now()
     config.write_text(f"models: [a]\nbearer_token_file: {token}")
     reloader = Reloader(
-        before, config, Files("reading", 10), load=load_now, apply=apply, refused=pytest.fail
+        before,
+        config,
+        Files("reading", 10),
+        asyncio.Event(),
+        load=load_now,
+        apply=apply,
+        refused=pytest.fail,
     )
     running = asyncio.create_task(reloader.run())
     await eventually(lambda: len(loads) == 2)

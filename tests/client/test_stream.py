@@ -200,6 +200,7 @@ async def test_the_timeout_is_the_deadline_of_the_whole_stream(server, own):
     server.stream = [Late(0.05, of_triton(1))] * 1000
     url = f"127.0.0.1:{server.port}"
     async with InferenceGRPCClient(url, timeout=60 if own else 0.5) as client:
+        await client.is_server_live(timeout=10)  # it is connected
         stream = client.infer_stream(REQUEST, 0.5) if own else client.infer_stream(REQUEST)
         found: list[int] = []
         with pytest.raises(grpc.aio.AioRpcError) as caught:
