@@ -32,7 +32,7 @@ IMAGE_OPTIONS ?=
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
   --only-binary :all: --generate-hashes --custom-compile-command 'make lock'
 
-.PHONY: help demo image lock test lint interop faults soak page screenshots deploy-checks dashboard e2e test-lowest test-protobuf check protos format clean
+.PHONY: help demo image lock test coverage lint interop faults soak page screenshots deploy-checks dashboard e2e test-lowest test-protobuf check protos format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -52,7 +52,10 @@ lock: $(VENV)/.lock  ## the newest dependencies that pyproject.toml allows, with
 	  print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
 	  $(LOCK) --output-file requirements-build.lock -
 
-test: $(VENV)/.test  ## the tests, with branch coverage
+test: $(VENV)/.test  ## the tests
+	$(BIN)/python -m pytest $(QUICK) $(PARALLEL)
+
+coverage: $(VENV)/.test  ## the tests, with branch coverage of every process
 	$(BIN)/python -m pytest $(QUICK) $(PARALLEL) --cov --cov-report=term
 	$(BIN)/coverage report --fail-under=95 >/dev/null
 	$(BIN)/coverage report --include='sidecar/health/*' --fail-under=100 >/dev/null
@@ -102,7 +105,7 @@ test-protobuf: $(VENV)-protobuf/.dev  ## messages and client on every protobuf, 
 	  done; \
 	done
 
-check: test lint interop faults soak page deploy-checks test-lowest test-protobuf  ## everything
+check: test coverage lint interop faults soak page deploy-checks test-lowest test-protobuf  ## everything
 
 protos: $(VENV)/.test  ## compile protos/ into sidecar/oip/
 	$(BIN)/python protos/compile.py

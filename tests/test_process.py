@@ -317,7 +317,7 @@ def test_the_servers_next_container_has_its_own_start_up(toy, log):
         toy.kill()
         sidecar.wait_for("/startupz", 503, within=1)
         toy.start()
-        sidecar.wait_for_line("[+]model:a ok")
+        sidecar.wait_for_line("[-]model:b failed: not_ready", "/startupz")
         assert sidecar.get("/startupz").text.splitlines() == [
             "[+]server-live ok",
             "[+]server-ready ok",
