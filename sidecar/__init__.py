@@ -24,6 +24,7 @@ loading.py   the settings with what their files hold
 assembly.py  what a daemon and a single check have in common
 daemon.py    puts the rooms together, and stops them in order
 check.py     asks once, or until all is ready, and leaves
+terminal.py  standard output and error of a command
 arguments.py the flags of each command, and what is wrong with those that were given
 cli.py       the command line
 demo.py      a toy server whose health is chosen

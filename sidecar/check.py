@@ -1,7 +1,6 @@
 """A single check: asks once, or until all is ready, and says what it came to."""
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import Iterable, Mapping
@@ -9,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TextIO
 
-from sidecar import assembly, logs, status
+from sidecar import assembly, logs, status, terminal
 from sidecar.board import Board, Change
 from sidecar.health.checks import SERVER_LIVE, SILENT, Answer, Check, for_each_answer
 from sidecar.health.effects import Thresholds
@@ -44,14 +43,12 @@ ONCE = Thresholds(failure=1, success=1)
 
 NAMED = 3  # of the checks that are waited for
 
-COLUMNS = 80  # of a terminal that does not know its own size
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What it came to: the findings as /readyz?verbose prints them, and the status document.
+    """The exit code, the findings as /readyz?verbose prints them, and the status document.
 
-    `code` is the exit code; `signum` the signal that ended the waiting, if one did.
+    `signum` is the signal that ended the waiting, if one did.
     """
 
     code: int
@@ -206,44 +203,25 @@ class _Waiting:
         if awaited != self._shown:
             self._shown = awaited
             text = next(iter(inquiry.details()), "")
-            write(self._stream, f"{self._line(inquiry, awaited)}{text and '; '}{text}\n")
+            terminal.write(self._stream, f"{self._line(inquiry, awaited)}{text and '; '}{text}\n")
 
     def draw(self, inquiry: _Inquiry) -> None:
         """Writes the terminal's line anew; its end is cut, for a line that wraps stays."""
         if self._stream is not None and self._terminal:
-            columns = _columns(self._stream.fileno())
+            columns = terminal.columns(self._stream)
             line = self._line(inquiry, _awaited(inquiry.failing()))[: columns - 1]
-            write(self._stream, f"\r{line:{len(self._shown)}}")
+            terminal.write(self._stream, f"\r{line:{len(self._shown)}}")
             self._shown = line
 
     def end(self, lines: Iterable[str]) -> None:
         """Takes the terminal's line away, and writes these."""
         if self._terminal and self._shown:
-            write(self._stream, f"\r{'':{len(self._shown)}}\r")
+            terminal.write(self._stream, f"\r{'':{len(self._shown)}}\r")
         for line in lines:
-            write(self._stream, f"{line}\n")
+            terminal.write(self._stream, f"{line}\n")
 
     def _line(self, inquiry: _Inquiry, awaited: str) -> str:
         return f"waiting for {awaited}, {int(inquiry.elapsed)} s{self._of}"
-
-
-def _columns(fd: int) -> int:
-    try:
-        return os.get_terminal_size(fd).columns or COLUMNS
-    except OSError:  # the terminal is gone
-        return COLUMNS
-
-
-def write(stream: TextIO | None, text: str) -> None:
-    """Writes at once, if there is a stream. That nobody reads it any more is no failure."""
-    if stream is None:
-        return
-    try:
-        stream.write(text)
-        stream.flush()
-    except BrokenPipeError:
-        # What is left would be written once more at the end, and change the exit code.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _awaited(failing: Mapping[Check, str]) -> str:

@@ -91,14 +91,14 @@ def _hear_signals(command: str) -> None:
 
 def _check(settings: "Settings", wait: float, output: str) -> int:
     with _importing():
-        from sidecar import check
+        from sidecar import check, terminal
 
     outcome = asyncio.run(check.run(settings, wait, sys.stderr))
     _ignore_signals()
     # The interpreter would look through everything once more before it ends.
     gc.freeze()
     text = outcome.findings if output == "text" else json.dumps(outcome.document) + "\n"
-    check.write(sys.stdout, text)
+    terminal.write(sys.stdout, text)
     return outcome.code if outcome.signum is None else SIGNALLED + outcome.signum
 
 

@@ -29,7 +29,6 @@ class Refusal:
     details: str = ""
 
 
-@dataclass(frozen=True, slots=True)
 class Silence:
     """No answer until the caller gives up."""
 
@@ -178,10 +177,7 @@ OWN: Mapping[str, Any] = {
     "server_url": "127.0.0.1",
     "grpc_service": SERVICE,
     "models": MODELS,
-    "tls_ca_file": None,
-    "tls_cert_file": None,
-    "tls_key_file": None,
-    "tls_server_name": None,
+    **dict.fromkeys(("tls_ca_file", "tls_cert_file", "tls_key_file", "tls_server_name")),
 }
 LOAD_SECONDS = 8
 UP_SECONDS, DOWN_SECONDS = 15, 10

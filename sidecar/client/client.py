@@ -121,25 +121,20 @@ class InferenceGRPCClient:
             async for response in client.infer_stream(request, timeout=30):
                 print(response.outputs[0].as_string())
 
-        The call is made with the first step of the iteration; `timeout` is the
-        deadline of the whole stream. Leaving the loop, or the cancellation of
-        the task, cancels the call; whoever keeps the iterator in a variable
-        ends it with its `aclose()`, or contextlib.aclosing. Arguments that
-        cannot be used are refused by the call itself, before the first step.
+        The call is made with the first step; `timeout` is the deadline of the
+        whole stream. Leaving the loop, or cancelling the task, cancels the call;
+        an iterator in a variable is ended by its `aclose()`. Arguments that
+        cannot be used are refused at once.
 
         An error message in the stream, as Triton sends them, raises
-        InferenceError and ends the stream; an answer that is not OK raises
-        grpc.RpcError; a response that cannot be read InvalidInput, as in
-        infer(). Retries end with the first response.
-
-        Triton's final response without outputs, which it sends when the
-        request's parameter `triton_enable_empty_final_response` is true, is
-        left out: the end of the iteration says the same. Each response of
-        Triton's has the parameter `triton_final_response`, true or false.
+        InferenceError and ends the stream; a status that is not OK raises
+        grpc.RpcError; a response that cannot be read InvalidInput. Retries end
+        with the first response.
 
         Triton, OpenVINO Model Server and MLServer have this call, others answer
-        UNIMPLEMENTED. How their two forms are told apart:
-        sidecar/client/inference/streamed.py.
+        UNIMPLEMENTED. Triton's empty final response (the request's parameter
+        `triton_enable_empty_final_response`) is left out: the end of the
+        iteration says the same.
         """
         data = to_bytes(request)
         read = partial(streamed.read, model_name=getattr(request, "model_name", ""))

@@ -233,9 +233,8 @@ class Health(NamedTuple):
 def _transition(
     check: Check, probe: Probe, before: CheckState, after: CheckState, seen: Observation
 ) -> list[Transition]:
-    moved = after.status is not before.status
-    down = after.status is Status.NOT_SERVING
-    if not moved and not (down and after.reasons != before.reasons and check == seen.check):
+    other_reason = after.status is Status.NOT_SERVING and after.reasons != before.reasons
+    if after.status is before.status and not (other_reason and check == seen.check):
         return []
     return [
         Transition(
