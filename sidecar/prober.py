@@ -79,8 +79,8 @@ class Prober:
 
     timeout:     deadline of every single question, in seconds.
     clock:       monotonic seconds.
-    by_address:  opens a client for each address of the server when there are
-                 several; they are used for one question and closed.
+    by_address:  makes a client for each address of the server's name, or of a
+                 list; they are used for one question and closed.
     """
 
     def __init__(
@@ -163,12 +163,11 @@ class Prober:
     async def _ask_each(self, by_address: ByAddress, ends: float) -> list[Found]:
         """What each address answers; nothing when the look-up left them too little time."""
         latest = ends - PATIENCE * self._timeout
-        looking = asyncio.ensure_future(by_address())
-        await asyncio.wait({looking}, timeout=max(0, latest - self._clock()))
-        if not looking.done():
-            looking.cancel()
+        try:
+            async with asyncio.timeout(latest - self._clock()):
+                clients = await by_address()
+        except TimeoutError:
             return []
-        clients = looking.result()
         async with asyncio.TaskGroup() as group:
             left = ends - self._clock()
             asked = [group.create_task(self._ask_once(client, left)) for client in clients]
