@@ -90,7 +90,7 @@ async def _read_first(read: Callable[[], Loaded], files: BlockingCalls, force: F
             return await files.run(read)
         except (BadSettings, OSError) as error:
             if force.loading.successful:
-                logger.warning("nothing is asked before the files can be read: %s", error)
+                logger.warning("not polling until the files can be read: %s", error)
             force.loading.failed()
         await asyncio.sleep(force.settings.reload_interval_seconds)
 
@@ -142,7 +142,7 @@ async def _work(jobs: Iterable[Coroutine[Any, Any, None]], stop: _Stop, force: F
         if stop.first.is_set():
             seconds = force.settings.drain_seconds
             logger.info(
-                "stopping: /readyz fails from now on, the rest ends in %g s or by a second signal",
+                "draining for %g s; /readyz now fails; send the signal again to exit at once",
                 seconds,
             )
             asyncio.get_running_loop().call_later(seconds, stop.second.set)

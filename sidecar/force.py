@@ -90,9 +90,9 @@ class Force:
         self.poller.schedule = assembly.schedule(settings)
         logs.configure(settings.log_level, settings.log_format)
         self._loaded(loaded)
-        logger.info("the settings are loaded anew", extra={"fields": summary(settings)})
+        logger.info("configuration reloaded", extra={"fields": summary(settings)})
         for name in fixed:
-            logger.warning("%s stays %r until the next start", name, kept[name])
+            logger.warning("%s cannot change at runtime; keeping %r", name, kept[name])
         await self.link.replace(loaded.prober, other_server=other_server)
 
     async def _try(self, candidate: Prober) -> None:
@@ -111,7 +111,7 @@ class Force:
         self.loaded_at = self.clock()
         self.loading.succeeded(time.time(), loaded.expiry)
         for name, path in loaded.world_readable.items():
-            logger.warning("%s: everybody on this machine may read %s", name, path)
+            logger.warning("%s: %s is world-readable", name, path)
 
 
 def _target(settings: Settings) -> tuple[str | None, ...]:

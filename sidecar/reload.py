@@ -59,7 +59,7 @@ class Reloader:
             found = await self._reload(always=asked or bool(wrong))
             if found and (asked or found != wrong):
                 for line in found:
-                    logger.warning("the settings stay as they were: %s", line)
+                    logger.warning("reload rejected: %s", line)
             wrong = found
 
     async def _reload(self, *, always: bool) -> list[str]:

@@ -257,7 +257,7 @@ def test_a_link_to_a_service_is_told_once_however_often_settings_are_loaded(log)
     link = {"SIDECAR_HTTP_PORT": "tcp://10.0.0.1:80", "SIDECAR_HTTP_SERVICE_HOST": "10.0.0.1"}
     with running_sidecar(log, url, **link) as started:
         started.signal(signal.SIGHUP)
-        wait_until(lambda: started.records("loaded anew"))
+        wait_until(lambda: started.records("configuration reloaded"))
         assert len(started.records("SIDECAR_HTTP_PORT is ignored")) == 1
         assert not started.records("SIDECAR_HTTP_SERVICE_HOST")
 

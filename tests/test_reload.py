@@ -85,7 +85,7 @@ def test_a_bad_file_changes_nothing_and_says_all_that_is_wrong_once(toy, volume,
         volume.put(**{"sidecar.yaml": "models: [a, b]\njitter: 7\nperoid_seconds: 3\n"})
         wait_until(lambda: sidecar.metric(SUCCESSFUL) == 0)
         wait_for_rounds(sidecar, 4)
-        told = [record["msg"] for record in sidecar.records("the settings stay as they were")]
+        told = [record["msg"] for record in sidecar.records("reload rejected")]
         assert len(told) == 2
         assert "jitter: given 7" in told[0]
         assert "peroid_seconds: there is no such setting; did you mean period_seconds?" in told[1]
@@ -105,7 +105,7 @@ def test_a_file_that_is_gone_is_waited_for(toy, tmp_path):
         sidecar.wait_for("/readyz", 200)
         token.unlink()
         wait_until(lambda: sidecar.metric(SUCCESSFUL) == 0)
-        (record,) = sidecar.records("the settings stay as they were")
+        (record,) = sidecar.records("reload rejected")
         assert str(token) in record["msg"]
         token.write_text("second")
         wait_until(lambda: sidecar.metric(SUCCESSFUL) == 1)
@@ -125,8 +125,8 @@ def test_a_fifo_in_the_place_of_a_file_is_refused_and_a_file_taken_again(toy, tm
         fifo.replace(tmp_path / name)
         wait_until(lambda: sidecar.metric(SUCCESSFUL) == 0)
         wait_for_rounds(sidecar, 3)
-        assert [record["msg"] for record in sidecar.records("the settings stay as they were")] == [
-            f"the settings stay as they were: {tmp_path / name} is a FIFO, not a file"
+        assert [record["msg"] for record in sidecar.records("reload rejected")] == [
+            f"reload rejected: {tmp_path / name} is a FIFO, not a file"
         ]
         fifo.write_text(before)
         fifo.replace(tmp_path / name)
@@ -142,7 +142,7 @@ def test_files_are_looked_at_at_an_interval_of_its_own(toy, volume, tmp_path):
     with configured(toy, volume, tmp_path / "log", "--period-seconds=3600") as sidecar:
         sidecar.wait_for("/readyz", 200)
         volume.put(**{"sidecar.yaml": "models: [b]"})
-        wait_until(lambda: sidecar.records("the settings are loaded anew"))
+        wait_until(lambda: sidecar.records("configuration reloaded"))
 
 
 def test_sighup_loads_at_once(toy, volume, tmp_path):
@@ -153,7 +153,7 @@ def test_sighup_loads_at_once(toy, volume, tmp_path):
         volume.put(**{"sidecar.yaml": "models: [a, b]"})
         sidecar.signal(signal.SIGHUP)
         sidecar.wait_for_line("[+]model:b ok")
-        assert sidecar.records("the settings are loaded anew")[0]["models"] == 2
+        assert sidecar.records("configuration reloaded")[0]["models"] == 2
 
 
 def test_another_server_gets_nothing_of_what_the_one_before_has_proven(toy, volume, tmp_path):
@@ -180,7 +180,7 @@ def test_a_connection_that_is_worse_than_the_old_one_is_not_taken(toy, volume, t
         sidecar.wait_for("/readyz", 200)
         volume.put(**{"sidecar.yaml": "models: [a, b]\ngrpc_service: no.such.Service"})
         wait_until(lambda: sidecar.metric(SUCCESSFUL) == 0)
-        (record,) = sidecar.records("the settings stay as they were")
+        (record,) = sidecar.records("reload rejected")
         assert "ServerLive is answered with unimplemented over a new connection" in record["msg"]
         assert sidecar.get("/readyz").status == 200
         assert names(sidecar) == ["a"]
@@ -195,7 +195,7 @@ def test_a_token_that_is_replaced_is_sent_without_one_poll_that_fails(toy, volum
         sidecar.wait_for("/readyz", 200)
         volume.put(token="new")
         sidecar.wait_for("/readyz", 200)
-        wait_until(lambda: sidecar.records("the settings are loaded anew"))
+        wait_until(lambda: sidecar.records("configuration reloaded"))
         # What is under way with the old token has its answer two rounds later.
         wait_for_rounds(sidecar, 2)
         toy.tell(models=BOTH, tokens=["new"])
@@ -226,7 +226,7 @@ def test_certificates_are_replaced_while_the_server_lives_and_half_of_a_pair_is_
         before = w.metric(expiry)
         volume.put(ca=ca, cert=pair(second)["cert"], key=pair(first)["key"])
         wait_until(lambda: w.metric(SUCCESSFUL) == 0)
-        (record,) = w.records("the settings stay as they were")
+        (record,) = w.records("reload rejected")
         assert "is not the key of tls_cert_file" in record["msg"]
 
         other = trustme.CA()
@@ -246,11 +246,11 @@ def test_a_key_that_everybody_may_read_is_warned_of(toy, tmp_path):
     token.chmod(0o644)
     flags = (f"--bearer-token-file={token}", "--models=a")
     with running_sidecar(tmp_path / "log", f"--server-url={toy.url}", *flags) as sidecar:
-        wait_until(lambda: sidecar.records("bearer_token_file: everybody on this machine may read"))
+        wait_until(lambda: sidecar.records("is world-readable"))
     token.chmod(0o600)
     with running_sidecar(tmp_path / "log", f"--server-url={toy.url}", *flags) as sidecar:
         sidecar.wait_for("/readyz", 200)
-        assert not sidecar.records("everybody on this machine")
+        assert not sidecar.records("is world-readable")
 
 
 def files() -> BlockingCalls:

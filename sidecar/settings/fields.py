@@ -52,7 +52,7 @@ def _quorum(value: object) -> str:
     text = str(value).strip()
     match = re.fullmatch(r"all|any|([1-9][0-9]*)(%?)", text)
     if not match:
-        raise ValueError("neither a word that is known, nor a count, nor a share")
+        raise ValueError("must be all, any, N or N%")
     if match[2] and int(match[1]) not in PERCENT:
         raise ValueError("more than 100%")
     return text

@@ -59,10 +59,10 @@ class Settings(BaseSettings):
         1, description="good answers in a row until it is ready"
     )
     startup_grace_seconds: f.SecondsOrZero = Field(
-        0, description="how long a server never yet seen live does not fail /healthz"
+        0, description="grace period before /healthz may fail for a server that has never been live"
     )
     max_age_seconds: f.Seconds | None = Field(
-        None, description="an older answer proves nothing; default: 3 periods and the timeout"
+        None, description="results older than this are stale; default: 3 periods and the timeout"
     )
     require_server_ready: f.AutoOrBoolean = Field(
         "auto",

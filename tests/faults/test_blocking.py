@@ -40,7 +40,7 @@ AS_WITHOUT = dict.fromkeys(("readyz", "healthz", "livez"), "as without")
 
 SUCCESSFUL = "inference_sidecar_config_last_reload_successful"
 DROPPED = "inference_sidecar_log_lines_dropped_total"
-REFUSED = "the settings stay as they were"
+REFUSED = "reload rejected"
 
 # The command, with deadlines that a test can wait for and room for few log lines.
 IMPATIENT = (
@@ -195,7 +195,7 @@ def test_slow_files_hold_up_neither_endpoints_nor_polling_nor_a_drain(
             assert pauses.in_each_window() < bound
             slow.put("sidecar.yaml", "models: [a, b]")
             assert pauses.in_each_window() < bound
-            wait_until(lambda: sidecar.records("the settings are loaded anew"))
+            wait_until(lambda: sidecar.records("configuration reloaded"))
             sidecar.wait_for_line("[+]model:b ok")
             assert sidecar.failed_polls() == 0
             told = time.monotonic()
@@ -247,7 +247,7 @@ def test_files_that_hang_from_the_first_moment_of_the_loop_are_waited_for(slow, 
     with on_slow_files(slow, toy, tmp_path / "log", code=code) as sidecar:
         with Pauses(sidecar.port) as pauses:
             assert pauses.in_each_window() < 2 * PAUSE
-        wait_until(lambda: sidecar.records("nothing is asked before the files can be read"))
+        wait_until(lambda: sidecar.records("not polling until the files can be read"))
         assert sidecar.metric(SUCCESSFUL) == 0
         slow.set(STAT, 0)
         sidecar.wait_for("/readyz", 200)
@@ -322,7 +322,7 @@ def test_a_scrape_that_hangs_holds_up_no_endpoint_and_not_the_end(slow, toy, tmp
 
 
 def reloaded(sidecar: Sidecar, times: int) -> bool:
-    return len(sidecar.records("the settings are loaded anew")) >= times
+    return len(sidecar.records("configuration reloaded")) >= times
 
 
 def test_thousands_of_models_are_reloaded_without_a_long_pause(tmp_path):

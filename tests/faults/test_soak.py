@@ -142,4 +142,4 @@ def test_a_thousand_reloads_leave_nothing_behind_and_no_poll_fails(tmp_path):
     level(samples)
     assert total(page, "inference_poll_failures_total") == 0
     assert total(page, "inference_model_ready") == 2
-    assert sidecar.log.count("the settings are loaded anew") >= 1000
+    assert sidecar.log.count("configuration reloaded") >= 1000

@@ -13,7 +13,7 @@ from tests.volume import Volume, pair
 pytestmark = pytest.mark.timeout(900)
 
 TIMES = 10
-LOADED = "the settings are loaded anew"
+LOADED = "configuration reloaded"
 
 
 def _more(sidecar: Sidecar, than: int) -> bool:

@@ -96,7 +96,7 @@ BAD = [
     (
         "readiness_policy",
         "most",
-        f"neither a word that is known, nor a count, nor a share; {POLICY}",
+        f"must be all, any, N or N%; {POLICY}",
     ),
     ("readiness_policy", "101%", f"more than 100%; {POLICY}"),
     ("readiness_policy", "2", f"only 0 required models are configured; {POLICY}"),
