@@ -90,7 +90,7 @@ class Scrape(Collector):
             elif check.rpc is Rpc.MODEL_READY:
                 model.add_metric(labels, is_ready(state))
                 first = state.first_serving_at
-                took = float("nan") if first is None else first - health.awaited_at
+                took = float("nan") if first is None else first - health.startup_began_at
                 time_to_ready.add_metric(labels, took)
             changes.add_metric((check.rpc, *labels), counts.transitions.get(check, 0))
             success.add_metric((check.rpc, *labels), counts.last_success.get(check, 0))

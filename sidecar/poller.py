@@ -119,7 +119,7 @@ class Poller:
         """
         while not change.done():
             live = self._live_asked_at + self._spread(self.schedule.live_period)
-            early = self.schedule.live_period and self._board.health.settled
+            early = self.schedule.live_period and self._board.health.all_healthy
             if not early or max(live, self._clock()) >= due:
                 await self._until(due, change)
                 break
@@ -127,7 +127,7 @@ class Poller:
             if not change.done():
                 started = self._clock()
                 await self._ask_live()
-                if not self._board.health.settled:
+                if not self._board.health.all_healthy:
                     due = min(due, started + self._spread(self._period()))
         return due
 
@@ -138,8 +138,8 @@ class Poller:
         return seen.answer
 
     def _period(self) -> float:
-        settled = self._board.health.settled
-        return self.schedule.period if settled else self.schedule.recovery_period
+        all_healthy = self._board.health.all_healthy
+        return self.schedule.period if all_healthy else self.schedule.recovery_period
 
     def _spread(self, period: float) -> float:
         jitter = self.schedule.jitter / 2

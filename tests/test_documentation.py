@@ -89,8 +89,8 @@ def moves(status: Status, effect: Effect) -> Iterator[str]:
     """The arrow that an effect, often enough in a row, draws from a status."""
     words = {
         Effect.SUCCESS: "good",
-        Effect.DECISIVE: "at once",
-        Effect.DOUBTFUL: "doubtful",
+        Effect.IMMEDIATE: "immediate",
+        Effect.COUNTED: "counted",
     }
     counts = {1: "1", 2: "success_threshold", 3: "failure_threshold"}
     answer = next(
@@ -116,8 +116,8 @@ def test_the_answers_and_the_endpoints_are_in_their_tables():
         "ready": Effect.SUCCESS,
         "live": Effect.SUCCESS,
         "keeps its status": Effect.NONE,
-        "not ready, at once": Effect.DECISIVE,
-        "doubtful": Effect.DOUBTFUL,
+        "immediate": Effect.IMMEDIATE,
+        "counted": Effect.COUNTED,
         "live: it answers": Effect.SUCCESS,
         "live: it refuses": Effect.SUCCESS,
         "-": Effect.SUCCESS,

@@ -16,8 +16,8 @@ class Effect(Enum):
     """What an answer does to a status."""
 
     SUCCESS = auto()  # serving, after success_threshold in a row
-    DECISIVE = auto()  # not serving, at once
-    DOUBTFUL = auto()  # not serving, after failure_threshold in a row
+    IMMEDIATE = auto()  # not serving, at once
+    COUNTED = auto()  # not serving, after failure_threshold in a row
     NONE = auto()  # the status and its counts stay, the answer is fresh
 
 
@@ -25,17 +25,17 @@ EFFECTS: Mapping[Answer, tuple[Effect, Effect]] = for_each_answer(
     {
         # answer:              (for readiness,   for liveness)
         Answer.OK: (Effect.SUCCESS, Effect.SUCCESS),
-        Answer.NOT_READY: (Effect.DECISIVE, Effect.DOUBTFUL),
-        Answer.MODEL_NOT_FOUND: (Effect.DECISIVE, Effect.SUCCESS),  # who refuses is there
-        Answer.UNREACHABLE: (Effect.DECISIVE, Effect.DOUBTFUL),
-        Answer.SHUTTING_DOWN: (Effect.DECISIVE, Effect.SUCCESS),
-        Answer.TIMEOUT: (Effect.DOUBTFUL, Effect.DOUBTFUL),
+        Answer.NOT_READY: (Effect.IMMEDIATE, Effect.COUNTED),
+        Answer.MODEL_NOT_FOUND: (Effect.IMMEDIATE, Effect.SUCCESS),  # who refuses is there
+        Answer.UNREACHABLE: (Effect.IMMEDIATE, Effect.COUNTED),
+        Answer.SHUTTING_DOWN: (Effect.IMMEDIATE, Effect.SUCCESS),
+        Answer.TIMEOUT: (Effect.COUNTED, Effect.COUNTED),
         Answer.BUSY: (Effect.NONE, Effect.SUCCESS),
-        Answer.REJECTED: (Effect.DOUBTFUL, Effect.SUCCESS),
-        Answer.TLS: (Effect.DECISIVE, Effect.SUCCESS),
-        Answer.DENIED: (Effect.DECISIVE, Effect.SUCCESS),
-        Answer.UNIMPLEMENTED: (Effect.DECISIVE, Effect.SUCCESS),
-        Answer.ERROR: (Effect.DOUBTFUL, Effect.DOUBTFUL),
+        Answer.REJECTED: (Effect.COUNTED, Effect.SUCCESS),
+        Answer.TLS: (Effect.IMMEDIATE, Effect.SUCCESS),
+        Answer.DENIED: (Effect.IMMEDIATE, Effect.SUCCESS),
+        Answer.UNIMPLEMENTED: (Effect.IMMEDIATE, Effect.SUCCESS),
+        Answer.ERROR: (Effect.COUNTED, Effect.COUNTED),
     }
 )
 

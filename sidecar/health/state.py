@@ -72,7 +72,7 @@ def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresho
 
     status = state.status
     enough = failing and failures >= thresholds.failure
-    if effect is Effect.DECISIVE or (enough and (not early or seen.answer is Answer.UNREACHABLE)):
+    if effect is Effect.IMMEDIATE or (enough and (not early or seen.answer is Answer.UNREACHABLE)):
         status = Status.NOT_SERVING
     elif not failing and successes >= thresholds.success:
         status = Status.SERVING
@@ -143,7 +143,7 @@ class Health(NamedTuple):
     `checks` holds what each check means for readiness, `server-live`
     included; `live` is what the same ServerLive answers mean for liveness.
     `has_started`: the server that runs now has passed startup by other checks
-    than these. `awaited_at` is when that server began to be waited for: the
+    than these. `startup_began_at` is when that server began to be waited for: the
     start, or when the one before it was first found unreachable. `asked_since`
     is when the address in force was asked first.
     """
@@ -154,8 +154,8 @@ class Health(NamedTuple):
     checks: Ledger[Check, CheckState]
     liveness: Thresholds
     readiness: Thresholds
-    progress_at: float
-    awaited_at: float
+    last_observation_at: float
+    startup_began_at: float
     draining: bool = False
     has_started: bool = False
 
@@ -166,10 +166,19 @@ class Health(NamedTuple):
         """Before the first answer: everything is unknown."""
         live = CheckState(since=now)
         known = Ledger(dict.fromkeys(checks, live))
-        return cls(now, now, live, known, liveness, readiness, progress_at=now, awaited_at=now)
+        return cls(
+            now,
+            now,
+            live,
+            known,
+            liveness,
+            readiness,
+            last_observation_at=now,
+            startup_began_at=now,
+        )
 
     @property
-    def settled(self) -> bool:
+    def all_healthy(self) -> bool:
         """Whether all is well: everything is serving and nothing else was said since."""
         states = (self.live, *self.checks.values())
         return all(s.status is Status.SERVING and s.answer in CALM for s in states)
@@ -198,9 +207,9 @@ class Health(NamedTuple):
             after = step(before, seen, Probe.READINESS, self.readiness)
             checks = checks.put(each, after._replace(first_serving_at=None) if gone else after)
             transitions += _transition(each, Probe.READINESS, before, after, seen)
-        health = self._replace(live=live, checks=checks, progress_at=seen.at)
+        health = self._replace(live=live, checks=checks, last_observation_at=seen.at)
         if gone:
-            health = health._replace(awaited_at=seen.at, has_started=False)
+            health = health._replace(startup_began_at=seen.at, has_started=False)
         return health, tuple(transitions)
 
     def asking(
@@ -221,7 +230,7 @@ class Health(NamedTuple):
             asked_since=now,
             live=fresh,
             checks=Ledger(dict.fromkeys(self.checks, fresh)),
-            awaited_at=now,
+            startup_began_at=now,
             has_started=False,
         )
 

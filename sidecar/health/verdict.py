@@ -146,7 +146,7 @@ def startup(health: Health, now: float, policy: Policy, exclude: Collection[str]
 
 def progress(health: Health, now: float, policy: Policy, exclude: Collection[str] = ()) -> Verdict:
     """Whether this sidecar's own loop still brings answers, whatever they say."""
-    passing = now - health.progress_at <= policy.max_age
+    passing = now - health.last_observation_at <= policy.max_age
     return _one(Finding(POLLER, passing, Answer.OK if passing else STALE), exclude)
 
 

@@ -47,13 +47,13 @@ class Settings(BaseSettings):
     jitter: f.Share = Field(0.1, description="share of the period by which rounds are spread")
     concurrency: f.Count = Field(8, description="questions in flight at once, at most")
     liveness_failure_threshold: f.Count = Field(
-        3, description="doubtful answers in a row until the server is not live"
+        3, description="counted failures in a row until the server is not live"
     )
     liveness_success_threshold: f.Count = Field(
         1, description="good answers in a row until it is live"
     )
     readiness_failure_threshold: f.Count = Field(
-        3, description="doubtful answers in a row until a check is not ready"
+        3, description="counted failures in a row until a check is not ready"
     )
     readiness_success_threshold: f.Count = Field(
         1, description="good answers in a row until it is ready"

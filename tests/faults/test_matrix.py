@@ -92,7 +92,7 @@ def sent(signum: signal.Signals) -> Callable[[World], None]:
 
 LOST = {"readyz": AT_ONCE, "healthz": THREE_REFUSALS}
 SILENT = {"readyz": THREE_TIMEOUTS, "healthz": THREE_TIMEOUTS}
-DOUBTED = NEXT_ROUND + THREE_REFUSALS
+COUNTED = NEXT_ROUND + THREE_REFUSALS
 
 
 def outage(seconds: float) -> Row:
@@ -273,19 +273,19 @@ ROWS = [
     Row(
         "half of everything on the way back",
         (
-            turns("halves", spoil(half), readyz=THREE_TIMEOUTS, healthz=DOUBTED + 2 * TIMEOUT),
+            turns("halves", spoil(half), readyz=THREE_TIMEOUTS, healthz=COUNTED + 2 * TIMEOUT),
             revives("whole again", spoil(bytes), RECOVERED + 2 * TIMEOUT),
         ),
     ),
     Row(
         "ServerLive is garbage",
         (
-            turns("garbage", told(live={"hex": "ffffff"}), readyz=DOUBTED, healthz=DOUBTED),
+            turns("garbage", told(live={"hex": "ffffff"}), readyz=COUNTED, healthz=COUNTED),
             revives("sense", told()),
         ),
     ),
-    model("ModelReady is garbage", {"hex": "ffffff"}, DOUBTED),
-    model("ModelReady is cut short", {"hex": "0a05"}, DOUBTED),
+    model("ModelReady is garbage", {"hex": "ffffff"}, COUNTED),
+    model("ModelReady is cut short", {"hex": "0a05"}, COUNTED),
     Row(
         "everything slower than the deadline",
         (turns("slow", told(**late(0.8)), **SILENT), revives("quick", told())),
@@ -296,7 +296,7 @@ ROWS = [
     model("one model is not ready", False, NEXT_ROUND),
     model("one model is gone", "NOT_FOUND", NEXT_ROUND),
     model("one model is gone, as MLServer says it", MLSERVERS, NEXT_ROUND),
-    model("one model raises", "INTERNAL", DOUBTED),
+    model("one model raises", "INTERNAL", COUNTED),
     Row(
         "ServerReady says no, and is required",
         (turns("no", told(ready=False), readyz=NEXT_ROUND), recovers("yes", told())),
@@ -309,7 +309,7 @@ ROWS = [
     Row(
         "ServerLive says no",
         (
-            turns("no", told(live=False), readyz=NEXT_ROUND, healthz=DOUBTED),
+            turns("no", told(live=False), readyz=NEXT_ROUND, healthz=COUNTED),
             revives("yes", told()),
         ),
     ),
@@ -318,11 +318,11 @@ ROWS = [
     refused("denied", "UNAUTHENTICATED", "no token"),
     refused("denied", "PERMISSION_DENIED", "not you"),
     refused("unimplemented", "UNIMPLEMENTED", "Method not found!"),
-    refused("rejected", "UNAVAILABLE", "the model pool is warming up", DOUBTED),
-    refused("rejected", "CANCELLED", "by the server", DOUBTED),
-    refused("rejected", "ABORTED", "by the server", DOUBTED),
-    refused("rejected", "FAILED_PRECONDITION", "by the server", DOUBTED),
-    refused("rejected", "OUT_OF_RANGE", "by the server", DOUBTED),
+    refused("rejected", "UNAVAILABLE", "the model pool is warming up", COUNTED),
+    refused("rejected", "CANCELLED", "by the server", COUNTED),
+    refused("rejected", "ABORTED", "by the server", COUNTED),
+    refused("rejected", "FAILED_PRECONDITION", "by the server", COUNTED),
+    refused("rejected", "OUT_OF_RANGE", "by the server", COUNTED),
     Row(
         "busy: every call is answered RESOURCE_EXHAUSTED, for six seconds",
         (

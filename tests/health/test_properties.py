@@ -15,7 +15,7 @@ from sidecar.health.state import CheckState, Health
 from sidecar.health.verdict import ENDPOINTS, Policy, liveness, progress, readiness
 from tests.health.folding import CHECKS, A
 
-DECISIVE = [
+IMMEDIATE = [
     "not_ready",
     "model_not_found",
     "unreachable",
@@ -24,9 +24,9 @@ DECISIVE = [
     "denied",
     "unimplemented",
 ]
-DOUBTFUL_READINESS = ["timeout", "rejected", "error"]
-DOUBTFUL_LIVENESS = ["not_ready", "unreachable", "timeout", "error"]
-ALIVE = sorted(set(Answer) - set(DOUBTFUL_LIVENESS))
+COUNTED_READINESS = ["timeout", "rejected", "error"]
+COUNTED_LIVENESS = ["not_ready", "unreachable", "timeout", "error"]
+ALIVE = sorted(set(Answer) - set(COUNTED_LIVENESS))
 SILENT = ["unreachable", "timeout", "tls"]
 
 answers = st.sampled_from(list(Answer))
@@ -49,14 +49,14 @@ def row(history: list[str], words: Sequence[str]) -> int:
 def naive(
     history: list[str],
     limits: Thresholds,
-    decisive: list[str],
-    doubtful: list[str],
+    immediate: list[str],
+    counted: list[str],
     good: Sequence[str],
 ) -> str:
     """The status after a history: the latest moment at which a rule said something."""
     for end in range(len(history), 0, -1):
         past = history[:end]
-        if past[-1] in decisive or row(past, decisive + doubtful) >= limits.failure:
+        if past[-1] in immediate or row(past, immediate + counted) >= limits.failure:
             return "NOT_SERVING"
         if row(past, good) >= limits.success:
             return "SERVING"
@@ -75,11 +75,11 @@ def test_statuses_are_those_of_the_naive_model(polls, for_liveness, for_readines
         for one in CHECKS if inherited else [check]:
             histories[one] += [answer] if answer != "busy" else []
     assert {check: state.status for check, state in health.checks.items()} == {
-        check: naive(history, for_readiness, DECISIVE, DOUBTFUL_READINESS, ["ok"])
+        check: naive(history, for_readiness, IMMEDIATE, COUNTED_READINESS, ["ok"])
         for check, history in histories.items()
     }
     asked = [answer for check, answer, _ in polls if check == SERVER_LIVE]
-    assert health.live.status == naive(asked, for_liveness, [], DOUBTFUL_LIVENESS, ALIVE)
+    assert health.live.status == naive(asked, for_liveness, [], COUNTED_LIVENESS, ALIVE)
 
 
 def differs(before: CheckState, after: CheckState, *, asked: bool) -> bool:
@@ -156,7 +156,7 @@ def test_liveness_never_fails_without_a_row_of_doubtful_answers_as_long_as_the_t
     health, _ = health.observe(Observation(SERVER_LIVE, Answer.OK, 0, 0.001))
     longest = current = 0
     for at, answer in enumerate(history):
-        current = current + 1 if answer in DOUBTFUL_LIVENESS else 0
+        current = current + 1 if answer in COUNTED_LIVENESS else 0
         longest = max(longest, current)
         health, _ = health.observe(Observation(SERVER_LIVE, answer, at, 0.001))
         if longest < failure:
@@ -170,5 +170,5 @@ def test_readiness_never_passes_right_after_a_decisive_failure(history):
         health, _ = health.observe(Observation(check, Answer.OK, 0, 0.001))
     for answer in history:
         health, _ = health.observe(Observation(A, answer, 0, 0.001))
-        if answer in DECISIVE:
+        if answer in IMMEDIATE:
             assert not readiness(health, 0, Policy(max_age=1)).passing

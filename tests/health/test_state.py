@@ -18,18 +18,18 @@ UNKNOWN, SERVING, NOT_SERVING = Status.UNKNOWN, Status.SERVING, Status.NOT_SERVI
 
 # Answer, for readiness, for liveness.
 CONTRACT = [
-    ("ok", "decisive", "decisive"),
-    ("not_ready", "decisive", "doubtful"),
-    ("model_not_found", "decisive", "decisive"),
-    ("unreachable", "decisive", "doubtful"),
-    ("shutting_down", "decisive", "decisive"),
-    ("timeout", "doubtful", "doubtful"),
-    ("busy", "none", "decisive"),
-    ("rejected", "doubtful", "decisive"),
-    ("tls", "decisive", "decisive"),
-    ("denied", "decisive", "decisive"),
-    ("unimplemented", "decisive", "decisive"),
-    ("error", "doubtful", "doubtful"),
+    ("ok", "immediate", "immediate"),
+    ("not_ready", "immediate", "counted"),
+    ("model_not_found", "immediate", "immediate"),
+    ("unreachable", "immediate", "counted"),
+    ("shutting_down", "immediate", "immediate"),
+    ("timeout", "counted", "counted"),
+    ("busy", "none", "immediate"),
+    ("rejected", "counted", "immediate"),
+    ("tls", "immediate", "immediate"),
+    ("denied", "immediate", "immediate"),
+    ("unimplemented", "immediate", "immediate"),
+    ("error", "counted", "counted"),
 ]
 
 
@@ -46,8 +46,8 @@ def test_readiness_moves_as_the_table_says(check, answer, effect, _):
     statuses = [one.checks[check].status for one in after]
     expected = {
         "ok": [SERVING] * 3,
-        "decisive": [NOT_SERVING] * 3,
-        "doubtful": [SERVING, SERVING, NOT_SERVING],
+        "immediate": [NOT_SERVING] * 3,
+        "counted": [SERVING, SERVING, NOT_SERVING],
         "none": [SERVING] * 3,
     }
     assert statuses == expected["ok" if answer == "ok" else effect]
@@ -59,8 +59,8 @@ def test_liveness_moves_as_the_table_says(answer, _, effect):
     after = [health := fold(health, saw(SERVER_LIVE, answer)) for _ in range(3)]
     statuses = [one.live.status for one in after]
     expected = {
-        "decisive": [SERVING] * 3,
-        "doubtful": [SERVING, SERVING, NOT_SERVING],
+        "immediate": [SERVING] * 3,
+        "counted": [SERVING, SERVING, NOT_SERVING],
     }
     assert statuses == expected[effect]
 
@@ -169,7 +169,7 @@ def test_a_busy_answer_ends_no_row_of_failures():
 def test_a_busy_server_is_asked_no_more_often():
     health = all_ok(initial())
     busy = fold(health, *(saw(check, "busy") for check in health.checks))
-    assert (busy.settled, fold(initial(), saw(A, "busy")).settled) == (True, False)
+    assert (busy.all_healthy, fold(initial(), saw(A, "busy")).all_healthy) == (True, False)
 
 
 def test_a_table_that_forgets_an_answer_fails_at_once():
@@ -346,16 +346,16 @@ def test_a_health_is_a_value_and_never_changes():
 
 def test_health_is_settled_when_all_serve_and_said_so_last():
     health = initial()
-    assert not health.settled
+    assert not health.all_healthy
     health = all_ok(health)
-    assert health.settled
-    assert not fold(health, saw(A, "timeout")).settled
-    assert not fold(health, saw(SERVER_LIVE, "not_ready")).settled
+    assert health.all_healthy
+    assert not fold(health, saw(A, "timeout")).all_healthy
+    assert not fold(health, saw(SERVER_LIVE, "not_ready")).all_healthy
 
 
 def test_any_answer_is_progress():
     health = fold(initial(now=5), saw(A, "error", at=8))
-    assert health.progress_at == 8
+    assert health.last_observation_at == 8
 
 
 def test_every_effect_is_used():
