@@ -58,7 +58,7 @@ test: $(VENV)/.test  ## the tests
 coverage: $(VENV)/.test  ## the tests, with branch coverage of every process
 	$(BIN)/python -m pytest $(QUICK) $(PARALLEL) --cov --cov-report=term
 	$(BIN)/coverage report --fail-under=95 >/dev/null
-	$(BIN)/coverage report --include='sidecar/health/*' --fail-under=100 >/dev/null
+	$(BIN)/coverage report --include='sidecar/core/*' --fail-under=100 >/dev/null
 
 lint: $(VENV)/.lint  ## ruff, ruff format, mypy --strict, import-linter
 	$(BIN)/ruff check

@@ -1,6 +1,6 @@
 """What does a poll cost, how long is a round of 1,000 models, and what is the memory of each?
 
-A round of the sidecar's own poller, prober, board, counters and logs, in turn
+A round of the sidecar's own poller, prober, store, counters and logs, in turn
 with the same questions by a bare channel at the same concurrency, and with
 the round of the plain poller, which asks one question after the other.
 
@@ -22,14 +22,14 @@ import grpc.aio
 from benchmarks.figures import divide, table
 from benchmarks.processes import Contender, contender, echo_server, memory
 from sidecar import logs, prober
-from sidecar.board import Board
 from sidecar.client import InferenceGRPCClient
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
-from sidecar.health.effects import Thresholds
-from sidecar.health.state import Health
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
+from sidecar.core.effects import Thresholds
+from sidecar.core.state import Health
 from sidecar.oip import SERVICE, messages
 from sidecar.poll_counter import PollCounter
 from sidecar.poller import Poller, Schedule
+from sidecar.store import HealthStore
 from tests.support import running_sidecar, wait_until
 
 MODELS, CONCURRENCY, TIMEOUT = 1000, 8, 2.0
@@ -52,10 +52,10 @@ def round_of_ours(client: InferenceGRPCClient) -> Callable[[], Awaitable[None]]:
     """A round of the poller, with everything that listens to it."""
     counter = PollCounter(time.time)
     health = Health.initial(CHECKS, time.monotonic(), Thresholds(), Thresholds())
-    board = Board(health, [counter, logs.log_transitions])
+    store = HealthStore(health, [counter, logs.log_transitions])
     asking = prober.Prober(client, timeout=TIMEOUT, headers={}, clock=time.monotonic)
     return Poller(
-        board,
+        store,
         Schedule(period=60, concurrency=CONCURRENCY),
         ask=asking.ask,
         wait_changed=client.wait_changed,

@@ -9,16 +9,16 @@ from typing import Any, Protocol
 
 from sidecar import __version__, addresses, prober
 from sidecar.blocking import BlockingCalls
-from sidecar.board import Board
 from sidecar.client import InferenceGRPCClient
 from sidecar.client.channel import credentials, parse_url
-from sidecar.health.checks import Check, Observation
+from sidecar.core.checks import Check, Observation
 from sidecar.poller import Poller, Schedule
 from sidecar.settings import Settings
+from sidecar.store import HealthStore
 
 
 class Asking(Protocol):
-    """What a poller asks through: a prober, or a link from one to the next."""
+    """What a poller asks through: a prober, or one that can be replaced."""
 
     def ask(self, check: Check) -> Awaitable[Observation]:
         """Asks one check once."""
@@ -59,11 +59,11 @@ def make_prober(settings: Settings, clock: Callable[[], float]) -> prober.Prober
 
 
 def make_poller(
-    board: Board, schedule: Schedule, asking: Asking, clock: Callable[[], float]
+    store: HealthStore, schedule: Schedule, asking: Asking, clock: Callable[[], float]
 ) -> Poller:
-    """A poller of the board's checks, in real time."""
+    """A poller of the store's checks, in real time."""
     return Poller(
-        board,
+        store,
         schedule,
         ask=asking.ask,
         wait_changed=asking.wait_changed,

@@ -9,13 +9,13 @@ from itertools import islice
 from typing import Any, TextIO
 
 from sidecar import assembly, logs, status, terminal
-from sidecar.board import Board, Change
-from sidecar.health.checks import SERVER_LIVE, SILENT, Answer, Check, for_each_answer
-from sidecar.health.effects import Thresholds
-from sidecar.health.state import Health
-from sidecar.health.verdict import Verdict, readiness
+from sidecar.core.checks import SERVER_LIVE, SILENT, Answer, Check, for_each_answer
+from sidecar.core.effects import Thresholds
+from sidecar.core.state import Health
+from sidecar.core.verdict import Verdict, readiness
 from sidecar.history import History
 from sidecar.settings import Settings
+from sidecar.store import Change, HealthStore
 
 READY, NOT_READY, UNREACHABLE, NO_ANSWER = 0, 1, 3, 4
 
@@ -69,7 +69,7 @@ async def run(settings: Settings, wait: float, stream: TextIO | None) -> Outcome
     prober = assembly.make_prober(settings, inquiry.clock)
     # Jitter keeps daemons apart that go on for ever; here somebody waits for the first answer.
     schedule = replace(assembly.schedule(settings), jitter=0)
-    poller = assembly.make_poller(inquiry.board, schedule, prober, inquiry.clock)
+    poller = assembly.make_poller(inquiry.store, schedule, prober, inquiry.clock)
     first_round = asyncio.Event()
 
     def done() -> bool:
@@ -130,7 +130,7 @@ class _Inquiry:
         health = Health.initial(settings.checks, self.clock(), *thresholds)
         self._ends = health.started_at + wait
         self._history = History(health.checks)
-        self.board = Board(health, [self._keep_text, self._history])
+        self.store = HealthStore(health, [self._keep_text, self._history])
 
     def _keep_text(self, change: Change) -> None:
         seen = change.observation
@@ -143,7 +143,7 @@ class _Inquiry:
     @property
     def elapsed(self) -> float:
         """Seconds since the beginning."""
-        return self.clock() - self.board.health.started_at
+        return self.clock() - self.store.health.started_at
 
     @property
     def over(self) -> bool:
@@ -151,21 +151,21 @@ class _Inquiry:
         return self._verdict().passing or self.clock() >= self._ends
 
     def _verdict(self) -> Verdict:
-        return readiness(self.board.health, self.clock(), self._policy)
+        return readiness(self.store.health, self.clock(), self._policy)
 
     def failing(self) -> dict[Check, str]:
         """The word of each check that keeps readiness from passing."""
-        findings = zip(self.board.health.checks, self._verdict().findings, strict=True)
+        findings = zip(self.store.health.checks, self._verdict().findings, strict=True)
         return {c: f.word for c, f in findings if not f.passing and self._policy.counts(c)}
 
     def details(self) -> list[str]:
         """For each check that was not answered with ok, the server's or gRPC's own text."""
-        texts = ((check, self._texts.get(check)) for check in self.board.health.checks)
+        texts = ((check, self._texts.get(check)) for check in self.store.health.checks)
         return [f"{check.name}: {logs.printable(text)}" for check, text in texts if text]
 
     def outcome(self) -> Outcome:
         """What it comes to at this moment."""
-        health, now = self.board.health, self.clock()
+        health, now = self.store.health, self.clock()
         ready = self._verdict()
         moment = status.Moment(
             health,

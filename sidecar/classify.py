@@ -11,7 +11,7 @@ import re
 
 import grpc
 
-from sidecar.health.checks import Answer, Rpc
+from sidecar.core.checks import Answer, Rpc
 
 Code = grpc.StatusCode
 

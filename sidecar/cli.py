@@ -106,16 +106,16 @@ def _serve(
     settings: "Settings", load: Callable[[], "Settings"], config: Path | None, *, demo: bool
 ) -> int:
     with _importing(), _without_authorities():
-        from sidecar import daemon, listener, logs
+        from sidecar import daemon, http_server, logs
 
     logs.queue_stderr()
     logs.configure(settings.log_level, settings.log_format)
     try:
-        bound = listener.bind(settings.http_host, settings.http_port)
-    except listener.CannotListen as error:
+        bound = http_server.bind(settings.http_host, settings.http_port)
+    except http_server.CannotListen as error:
         print(f"sidecar: {error}", file=sys.stderr)
         return FAILED
-    listener.allow_many_connections()
+    http_server.allow_many_connections()
     # The page of /metrics is made in a thread beside the loop, which would have to
     # wait for Python's default of 5 ms whenever it wants to go on meanwhile.
     sys.setswitchinterval(0.0002)

@@ -19,10 +19,10 @@ from prometheus_client.registry import CollectorRegistry
 
 from sidecar import __version__, assembly, demo, loading, logs, metrics, status, web
 from sidecar.blocking import BlockingCalls
-from sidecar.force import Force, summary
-from sidecar.listener import Listener, address
+from sidecar.http_server import HttpServer, address
 from sidecar.loading import Loaded
 from sidecar.reload import Reloader
+from sidecar.runtime import Runtime, summary
 from sidecar.settings import BadSettings, Settings, variable_warnings
 
 logger = logging.getLogger(__name__)
@@ -47,52 +47,52 @@ async def run(
     the polling.
     """
     registry = CollectorRegistry()
-    force = Force(settings, registry)
-    stop = _Stop(force.board.drain)
+    runtime = Runtime(settings, registry)
+    stop = _Stop(runtime.store.drain)
     # It counts from now on, also while the files are read for the first time.
     asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
-    judges = force.judges()
+    judges = runtime.judges()
     metrics.register_process(registry, _versions(), logs.lines_dropped)
-    app = web.build_app(judges, partial(_status, force), partial(_scrape, force, registry))
-    listener = Listener(app)
-    await listener.start(bound)
+    app = web.build_app(judges, partial(_status, runtime), partial(_scrape, runtime, registry))
+    server = HttpServer(app)
+    await server.start(bound)
     try:
         _announce(settings, bound)
-        await _work((_poll(force, load, config, asked), listener.tend()), stop, force)
+        await _work((_poll(runtime, load, config, asked), server.tend()), stop, runtime)
     finally:
-        await listener.close()
+        await server.close()
     logger.info("stopped")
 
 
 async def _poll(
-    force: Force, load: Callable[[], Settings], config: Path | None, asked: asyncio.Event
+    runtime: Runtime, load: Callable[[], Settings], config: Path | None, asked: asyncio.Event
 ) -> None:
     """Reads the files; then polls and watches them."""
     files = BlockingCalls("reading the settings and their files", FILES_DEADLINE)
-    read = partial(loading.read, load, config, force.clock)
-    first = partial(loading.read_first, force.settings, read, force.clock)
-    loaded = await _read_first(first, files, force)
-    force.start(loaded)
+    read = partial(loading.read, load, config, runtime.clock)
+    first = partial(loading.read_first, runtime.settings, read, runtime.clock)
+    loaded = await _read_first(first, files, runtime)
+    runtime.start(loaded)
     reloader = Reloader(
-        loaded, config, files, asked, load=read, apply=force.apply, refused=force.loading.failed
+        loaded, config, files, asked, load=read, apply=runtime.apply, refused=runtime.loading.failed
     )
     try:
-        await asyncio.gather(force.poller.run(), reloader.run())
+        await asyncio.gather(runtime.poller.run(), reloader.run())
     finally:
-        await force.link.close()
+        await runtime.prober.close()
 
 
-async def _read_first(read: Callable[[], Loaded], files: BlockingCalls, force: Force) -> Loaded:
+async def _read_first(read: Callable[[], Loaded], files: BlockingCalls, runtime: Runtime) -> Loaded:
     """What the files hold, as soon as they can be read."""
     while True:
         try:
             return await files.run(read)
         except (BadSettings, OSError) as error:
-            if force.loading.successful:
+            if runtime.loading.successful:
                 logger.warning("not polling until the files can be read: %s", error)
-            force.loading.failed()
-        await asyncio.sleep(force.settings.reload_interval_seconds)
+            runtime.loading.failed()
+        await asyncio.sleep(runtime.settings.reload_interval_seconds)
 
 
 async def run_demo(
@@ -134,13 +134,13 @@ class _Stop:
         self._drain()
 
 
-async def _work(jobs: Iterable[Coroutine[Any, Any, None]], stop: _Stop, force: Force) -> None:
+async def _work(jobs: Iterable[Coroutine[Any, Any, None]], stop: _Stop, runtime: Runtime) -> None:
     """Does the jobs until told to stop, and through the drain that follows."""
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
         await _first(tasks, stop.first.wait())
         if stop.first.is_set():
-            seconds = force.settings.drain_seconds
+            seconds = runtime.settings.drain_seconds
             logger.info(
                 "draining for %g s; /readyz now fails; send the signal again to exit at once",
                 seconds,
@@ -163,22 +163,22 @@ async def _first(tasks: Iterable[asyncio.Task[None]], event: Coroutine[Any, Any,
     waiting.cancel()
 
 
-def _status(force: Force) -> Callable[[], bytes]:
+def _status(runtime: Runtime) -> Callable[[], bytes]:
     moment = status.Moment(
-        force.board.health,
-        force.policy,
-        force.clock(),
-        about=assembly.about(force.settings),
-        reload_successful=force.loading.successful,
-        loaded_at=force.loaded_at,
-        pasts=force.history.pasts(),
+        runtime.store.health,
+        runtime.policy,
+        runtime.clock(),
+        about=assembly.about(runtime.settings),
+        reload_successful=runtime.loading.successful,
+        loaded_at=runtime.loaded_at,
+        pasts=runtime.history.pasts(),
     )
     return partial(status.encode, moment)
 
 
-def _scrape(force: Force, registry: CollectorRegistry) -> metrics.Scrape:
+def _scrape(runtime: Runtime, registry: CollectorRegistry) -> metrics.Scrape:
     return metrics.Scrape(
-        force.board.health, force.policy, force.clock(), force.counter.counts(), registry
+        runtime.store.health, runtime.policy, runtime.clock(), runtime.counter.counts(), registry
     )
 
 

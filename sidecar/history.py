@@ -9,8 +9,8 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from sidecar.board import Cause, Change
-from sidecar.health.checks import SILENT, Answer, Check, Rpc, for_each_answer
+from sidecar.core.checks import SILENT, Answer, Check, Rpc, for_each_answer
+from sidecar.store import Cause, Change
 
 LETTERS: Mapping[Answer, str] = for_each_answer(
     {
@@ -86,7 +86,7 @@ NOTHING = Past()
 
 
 class History:
-    """The listener: keeps the past of the checks that are asked, and of no other."""
+    """The observer: keeps the past of the checks that are asked, and of no other."""
 
     def __init__(self, checks: Iterable[Check]) -> None:
         self._pasts = dict.fromkeys(checks, NOTHING)

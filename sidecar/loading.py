@@ -14,7 +14,7 @@ from sidecar.prober import Prober
 from sidecar.settings import BadSettings, Settings
 
 # A file, and what tells it from another one in its place.
-Looks = list[tuple[Path, tuple[int, ...]]]
+Fingerprints = list[tuple[Path, tuple[int, ...]]]
 
 SECRETS = ("tls_key_file", "bearer_token_file")
 
@@ -31,7 +31,7 @@ class Loaded:
     """
 
     settings: Settings
-    seen: Looks
+    seen: Fingerprints
     prober: Prober
     expiry: Mapping[str, float]
     world_readable: Mapping[str, Path]
@@ -43,7 +43,7 @@ def read(load: Callable[[], Settings], config: Path | None, clock: Callable[[], 
     `config` is the settings file that `load` reads, if there is one. Each file is
     looked at before it is read: what is replaced from then on is seen by that.
     """
-    seen = look([] if config is None else [config])
+    seen = fingerprints([] if config is None else [config])
     return _with_files(load(), seen, clock)
 
 
@@ -64,13 +64,13 @@ def read_first(
     return replace(_with_files(settings, [], clock), seen=[])
 
 
-def look(files: Iterable[Path]) -> Looks:
+def fingerprints(files: Iterable[Path]) -> Fingerprints:
     """What tells each file from the one that it was, through every link on the way to it.
 
     BadSettings for a FIFO: to open it would wait for somebody who writes, even
     when another file has taken its place.
     """
-    found: Looks = []
+    found: Fingerprints = []
     for file in files:
         try:
             status = file.stat()
@@ -84,8 +84,8 @@ def look(files: Iterable[Path]) -> Looks:
     return found
 
 
-def _with_files(settings: Settings, seen: Looks, clock: Callable[[], float]) -> Loaded:
-    seen = [*seen, *look(settings.files.values())]
+def _with_files(settings: Settings, seen: Fingerprints, clock: Callable[[], float]) -> Loaded:
+    seen = [*seen, *fingerprints(settings.files.values())]
     try:
         return Loaded(
             settings,

@@ -1,4 +1,4 @@
-"""What people read: the formatter, and a listener that logs transitions."""
+"""What people read: the formatter, and a observer that logs transitions."""
 
 import atexit
 import json
@@ -7,9 +7,9 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from sidecar.board import Change
-from sidecar.health.state import Status
+from sidecar.core.state import Status
 from sidecar.queued_stream import QueuedStream
+from sidecar.store import Change
 
 QUIET = {"asyncio": logging.WARNING, "aiohttp": logging.WARNING, "grpc": logging.CRITICAL}
 

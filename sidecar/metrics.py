@@ -12,9 +12,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from sidecar.health.checks import SERVER_READY, Rpc
-from sidecar.health.state import CheckState, Health, Status
-from sidecar.health.verdict import ENDPOINTS, Policy, is_stale
+from sidecar.core.checks import SERVER_READY, Rpc
+from sidecar.core.state import CheckState, Health, Status
+from sidecar.core.verdict import ENDPOINTS, Policy, is_stale
 from sidecar.poll_counter import BUCKETS, Counts
 
 CHECK_LABELS = ("rpc", "model", "version")

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from sidecar.board import Cause, Change
-from sidecar.health.checks import Answer, Check, Rpc
-from sidecar.health.state import Probe
+from sidecar.core.checks import Answer, Check, Rpc
+from sidecar.core.state import Probe
+from sidecar.store import Cause, Change
 
 # A loopback answer takes about a millisecond, and the default deadline is 2 s.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -32,7 +32,7 @@ class Counts(NamedTuple):
 
 
 class PollCounter:
-    """The listener: counts every poll as it ends, in plain numbers until someone scrapes.
+    """The observer: counts every poll as it ends, in plain numbers until someone scrapes.
 
     What belongs to one check is kept by check, and forgotten with it.
     """

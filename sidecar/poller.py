@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.board import Board
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, SILENT, Answer, Check, Observation
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, SILENT, Answer, Check, Observation
+from sidecar.store import HealthStore
 
 # So many rounds may be started by losses, or by connections, in a row; then one a recovery period.
 BURST = 10
@@ -31,7 +31,7 @@ class Schedule:
 
 
 class Poller:
-    """Asks every check of the board, round after round, one round at a time.
+    """Asks every check of the store, round after round, one round at a time.
 
     schedule:         may be changed at any time; counts from the end of the round.
     ask:              asks one check; must end by itself, failures included.
@@ -42,7 +42,7 @@ class Poller:
 
     def __init__(
         self,
-        board: Board,
+        store: HealthStore,
         schedule: Schedule,
         *,
         ask: Callable[[Check], Awaitable[Observation]],
@@ -51,7 +51,7 @@ class Poller:
         sleep: Callable[[float], Awaitable[None]],
         uniform: Callable[[float, float], float],
     ) -> None:
-        self._board = board
+        self._store = store
         self.schedule = schedule
         self._ask = ask
         self._wait_changed = wait_changed
@@ -71,7 +71,7 @@ class Poller:
                 if change.done():
                     established = change.result()
                     change = asyncio.ensure_future(self._wait_changed())
-                    if established and self._board.health.live.answer not in SILENT:
+                    if established and self._store.health.live.answer not in SILENT:
                         continue  # it is the one over which the last round was answered
                     # A server that drops each connection must not make the rounds spin,
                     # but the loss of one that was just established is news.
@@ -99,13 +99,13 @@ class Poller:
         ends = self._clock() + self.schedule.period
         if await self._ask_live() in SILENT:
             return
-        checks = self._board.health.checks
+        checks = self._store.health.checks
         rest = (check for check in checks if check != SERVER_LIVE)
         queue = deque(sorted(rest, key=lambda check: _turn(check, checks[check].answered_at)))
 
         async def work() -> None:
             while queue and self._clock() < ends:
-                self._board.record(await self._ask(queue.popleft()))
+                self._store.record(await self._ask(queue.popleft()))
 
         async with asyncio.TaskGroup() as workers:
             for _ in range(min(self.schedule.concurrency, len(queue))):
@@ -119,7 +119,7 @@ class Poller:
         """
         while not change.done():
             live = self._live_asked_at + self._spread(self.schedule.live_period)
-            early = self.schedule.live_period and self._board.health.all_healthy
+            early = self.schedule.live_period and self._store.health.all_healthy
             if not early or max(live, self._clock()) >= due:
                 await self._until(due, change)
                 break
@@ -127,18 +127,18 @@ class Poller:
             if not change.done():
                 started = self._clock()
                 await self._ask_live()
-                if not self._board.health.all_healthy:
+                if not self._store.health.all_healthy:
                     due = min(due, started + self._spread(self._period()))
         return due
 
     async def _ask_live(self) -> Answer:
         self._live_asked_at = self._clock()
         seen = await self._ask(SERVER_LIVE)
-        self._board.record(seen)
+        self._store.record(seen)
         return seen.answer
 
     def _period(self) -> float:
-        all_healthy = self._board.health.all_healthy
+        all_healthy = self._store.health.all_healthy
         return self.schedule.period if all_healthy else self.schedule.recovery_period
 
     def _spread(self, period: float) -> float:

@@ -8,8 +8,8 @@ import grpc
 from sidecar.classify import CONNECT_FAILED, classify
 from sidecar.client import InferenceGRPCClient
 from sidecar.client.metadata import Headers
-from sidecar.health.checks import SERVER_LIVE, Answer, Check, Observation, Rpc
-from sidecar.health.effects import evidence_of_life
+from sidecar.core.checks import SERVER_LIVE, Answer, Check, Observation, Rpc
+from sidecar.core.effects import evidence_of_life
 
 # So many ServerLive questions in a row without an answer, and the connection is
 # given up: behind a path that was cut silently gRPC would ask along it for
@@ -195,7 +195,7 @@ def _says_enough(asking: "asyncio.Future[Found]") -> bool:
     return answer is not Answer.TIMEOUT and CONNECT_FAILED not in detail
 
 
-class Link:
+class SwappableProber:
     """Asks through one prober after another; no question is lost when they change."""
 
     def __init__(self, prober: Prober) -> None:

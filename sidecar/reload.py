@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from sidecar.blocking import BlockingCalls
-from sidecar.loading import Loaded, look
+from sidecar.loading import Loaded, fingerprints
 from sidecar.settings import BadSettings
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Reloader:
         """What is wrong with the new settings, line by line; nothing when they are in force."""
         paths = self._paths()
         try:
-            seen = await self._files.run(partial(look, paths))
+            seen = await self._files.run(partial(fingerprints, paths))
             if seen == self._loaded.seen and not always:
                 return []
             loaded = await self._files.run(self._load)

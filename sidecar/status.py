@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
-from sidecar.health.state import CheckState, Health, Probe, Status
-from sidecar.health.verdict import ENDPOINTS, Policy, Verdict, is_stale
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
+from sidecar.core.state import CheckState, Health, Probe, Status
+from sidecar.core.verdict import ENDPOINTS, Policy, Verdict, is_stale
 from sidecar.history import LETTERS, NOTHING, Past
 
 BECAUSE = 20  # findings that are told of an endpoint; the others are in the checks

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from sidecar import page
 from sidecar.blocking import BlockingCalls
-from sidecar.health.verdict import Judge, Verdict
+from sidecar.core.verdict import Judge, Verdict
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -21,7 +21,7 @@ import pytest
 
 from sidecar.check import EXITS
 from sidecar.cli import main
-from sidecar.health.checks import Answer
+from sidecar.core.checks import Answer
 from tests.support import clean_environment, free_port, python, running_sidecar, sidecar
 from tests.toy import ToyProcess
 

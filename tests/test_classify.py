@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from sidecar.classify import classify
-from sidecar.health.checks import Answer, Rpc
+from sidecar.core.checks import Answer, Rpc
 
 Code = grpc.StatusCode
 CONNECT = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:8001: "

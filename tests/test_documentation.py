@@ -11,15 +11,15 @@ from prometheus_client.core import Metric
 
 from sidecar.check import EXITS
 from sidecar.cli import BUG, main
+from sidecar.core.checks import SERVER_LIVE, Answer, Observation
+from sidecar.core.effects import EFFECTS, Effect, Thresholds
+from sidecar.core.state import CheckState, Probe, Status, step
+from sidecar.core.verdict import ENDPOINTS, Policy
 from sidecar.daemon import _versions
-from sidecar.health.checks import SERVER_LIVE, Answer, Observation
-from sidecar.health.effects import EFFECTS, Effect, Thresholds
-from sidecar.health.state import CheckState, Probe, Status, step
-from sidecar.health.verdict import ENDPOINTS, Policy
 from sidecar.metrics import Loading, Scrape, register_process
 from sidecar.poll_counter import PollCounter
 from sidecar.settings import Settings
-from tests.health.folding import initial
+from tests.core.folding import initial
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -132,14 +132,14 @@ def test_the_answers_and_the_endpoints_are_in_their_tables():
     ]
 
 
-def test_every_module_and_folder_has_its_place_in_the_house():
-    house = README.partition("\n## The house\n")[2].partition("\n## ")[0]
+def test_every_module_and_folder_is_in_the_readmes_layout():
+    layout = README.partition("\n## How the code is laid out\n")[2].partition("\n## ")[0]
     package = ROOT / "sidecar"
     modules = {file.name for file in package.glob("*.py") if not file.name.startswith("__")}
     folders = {f"{file.parent.name}/" for file in package.glob("*/__init__.py")}
-    assert {name for name in modules | folders if f"`{name}`" not in house} == set()
+    assert {name for name in modules | folders if f"`{name}`" not in layout} == set()
     assert len(Answer) == 12
-    assert "one of the twelve reasons" in house
+    assert "one of the twelve reasons" in layout
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.board import Cause, Change
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer
 from sidecar.history import FAILURES, LETTERS, NOTHING, STRIP, History, Past
-from tests.health.folding import CHECKS, A, B, change, initial, saw
+from sidecar.store import Cause, Change
+from tests.core.folding import CHECKS, A, B, change, initial, saw
 
 
 def past_of(*words: str) -> Past:

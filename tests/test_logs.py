@@ -9,8 +9,8 @@ import re
 import pytest
 
 from sidecar import logs
-from sidecar.health.checks import SERVER_LIVE, Answer, Observation
-from tests.health.folding import A, all_ok, change, initial, saw
+from sidecar.core.checks import SERVER_LIVE, Answer, Observation
+from tests.core.folding import A, all_ok, change, initial, saw
 
 
 @pytest.fixture(autouse=True)

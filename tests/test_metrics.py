@@ -6,31 +6,31 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample
 
-from sidecar.board import Board
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Rpc
-from sidecar.health.verdict import Policy
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Rpc
+from sidecar.core.verdict import Policy
 from sidecar.metrics import Loading, Scrape, register_process
 from sidecar.poll_counter import PollCounter
-from tests.health.folding import CHECKS, A, B, initial, saw
+from sidecar.store import HealthStore
+from tests.core.folding import CHECKS, A, B, initial, saw
 
 
 class Page:
-    """A board, and what a scrape of it gives."""
+    """A store, and what a scrape of it gives."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.wall = 1_700_000_000.0
         self.registry = CollectorRegistry()
         self.counter = PollCounter(lambda: self.wall)
-        self.board = Board(initial(), [self.counter])
+        self.store = HealthStore(initial(), [self.counter])
 
     def see(self, check, answer, at=0.0) -> None:
         self.now = at
-        self.board.record(saw(check, answer, at))
+        self.store.record(saw(check, answer, at))
 
     def scrape(self) -> Scrape:
         policy, counts = Policy(max_age=10), self.counter.counts()
-        return Scrape(self.board.health, policy, self.now, counts, self.registry)
+        return Scrape(self.store.health, policy, self.now, counts, self.registry)
 
     def samples(self) -> list[Sample]:
         return [sample for family in self.scrape().collect() for sample in family.samples]
@@ -157,7 +157,7 @@ def test_the_endpoints_verdicts_are_shown(page):
 def test_no_series_outlives_its_model(page):
     page.see(A, "ok")
     page.see(A, "not_ready")
-    page.board.reload(initial(SERVER_LIVE, SERVER_READY, B), other_server=False)
+    page.store.reload(initial(SERVER_LIVE, SERVER_READY, B), other_server=False)
     assert [sample for sample in page.samples() if sample.labels.get("model") == "a"] == []
 
 
@@ -180,13 +180,13 @@ def test_what_belongs_to_a_check_that_is_no_longer_asked_is_forgotten(page):
     for answer in ("ok", "not_ready"):
         page.see(A, answer)
         page.see(B, answer)
-    page.board.reload(initial(A), other_server=False)
+    page.store.reload(initial(A), other_server=False)
     counts = page.counter.counts()
     assert (list(counts.transitions), list(counts.last_success)) == ([A], [A])
 
 
 def test_a_result_of_a_check_that_was_removed_while_it_was_asked_is_not_counted(page):
-    page.board.reload(initial(SERVER_LIVE, SERVER_READY, A), other_server=False)
+    page.store.reload(initial(SERVER_LIVE, SERVER_READY, A), other_server=False)
     page.see(B, "ok")
     counts = page.counter.counts()
     assert (counts.polls[Rpc.MODEL_READY], list(counts.last_success)) == ([0] * 15, [])
@@ -194,7 +194,7 @@ def test_a_result_of_a_check_that_was_removed_while_it_was_asked_is_not_counted(
 
 def test_what_another_server_answered_is_no_success_of_this_one(page):
     page.see(A, "ok", at=5)
-    page.board.reload(page.board.health.forget(6), other_server=True)
+    page.store.reload(page.store.health.forget(6), other_server=True)
     labels = {"rpc": "ModelReady", **model(A)}
     assert page.value("inference_last_success_timestamp_seconds", **labels) == 0
     assert page.value("inference_model_ready", **model(A)) == 0

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from sidecar.board import Board, Change
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, Rpc
-from sidecar.health.effects import Thresholds
-from sidecar.health.state import Health, Status
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, Rpc
+from sidecar.core.effects import Thresholds
+from sidecar.core.state import Health, Status
 from sidecar.poller import Poller, Schedule
-from tests.health.folding import CHECKS, A, B
+from sidecar.store import Change, HealthStore
+from tests.core.folding import CHECKS, A, B
 
 STEADY = Schedule(period=5, recovery_period=1, jitter=0, concurrency=8)
 
@@ -38,9 +38,9 @@ class World:
         self.finished = asyncio.Event()
         self.on_sleep: Callable[[float], Awaitable[None]] | None = None
         health = Health.initial(self.checks, 0, self.liveness, Thresholds())
-        self.board = Board(health, [self.changes.append])
+        self.store = HealthStore(health, [self.changes.append])
         self.poller = Poller(
-            self.board,
+            self.store,
             self.schedule,
             ask=self.ask,
             wait_changed=self.wait_changed,
@@ -192,7 +192,7 @@ async def test_a_round_asks_the_server_first_and_then_everything_else():
 async def test_a_silent_server_is_not_asked_about_its_models(answer):
     world = await World(rounds=1, answers={SERVER_LIVE: answer}).run()
     assert [check for _, check in world.asked] == [SERVER_LIVE]
-    assert world.board.health.checks[A].answer == answer
+    assert world.store.health.checks[A].answer == answer
 
 
 @pytest.mark.parametrize(

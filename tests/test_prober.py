@@ -12,10 +12,10 @@ import pytest
 
 from sidecar import assembly
 from sidecar.client import InferenceGRPCClient
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
 from sidecar.demo import Refusal, Silence, ToyServer
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
 from sidecar.oip import SERVICE
-from sidecar.prober import MAX_DETAIL, Link, Prober, channel_args
+from sidecar.prober import MAX_DETAIL, Prober, SwappableProber, channel_args
 from sidecar.settings import load
 from tests.faults.proxy import Proxy
 from tests.peer import Peer
@@ -323,7 +323,7 @@ async def test_addresses_that_are_known_too_late_are_not_asked():
 async def test_a_question_that_is_sent_while_its_prober_is_replaced_goes_to_the_next():
     async with ToyServer() as server:
         before = client_for(free_port())
-        link = Link(prober_for(before))
+        link = SwappableProber(prober_for(before))
         asking = asyncio.create_task(link.ask(SERVER_LIVE))
         after = prober_for(client_for(server.port))
         replacing = asyncio.create_task(link.replace(after, other_server=False))

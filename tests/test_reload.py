@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from sidecar.blocking import BlockingCalls
-from sidecar.loading import Loaded, look, read, read_first
+from sidecar.loading import Loaded, fingerprints, read, read_first
 from sidecar.reload import Reloader
 from sidecar.settings import load
 from tests.support import Sidecar, eventually, running_sidecar, wait_until
@@ -296,7 +296,7 @@ def test_what_changes_while_the_process_starts_is_left_to_the_first_look(tmp_pat
     config.write_text("models: [a]")
     at_start = load(QUICK, str(config))
     read_now = partial(read, lambda: load(QUICK, str(config)), config, time.monotonic)
-    assert read_first(at_start, read_now, time.monotonic).seen == look([config])
+    assert read_first(at_start, read_now, time.monotonic).seen == fingerprints([config])
     config.unlink() if now is None else config.write_text(now)
     loaded = read_first(at_start, read_now, time.monotonic)
     assert (loaded.settings, loaded.seen) == (at_start, [])

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Rpc
-from sidecar.health.state import Probe, Status
-from sidecar.health.verdict import ENDPOINTS, STALE, UNKNOWN, Policy, Quorum
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Rpc
+from sidecar.core.state import Probe, Status
+from sidecar.core.verdict import ENDPOINTS, STALE, UNKNOWN, Policy, Quorum
 from sidecar.history import FAILURES, LETTERS, STRIP, History
 from sidecar.status import BECAUSE, Moment, document, encode
-from tests.health.folding import CHECKS, A, B, change, fold, initial, saw
-from tests.health.test_properties import seen, thresholds
+from tests.core.folding import CHECKS, A, B, change, fold, initial, saw
+from tests.core.test_properties import seen, thresholds
 
 SCHEMA = json.loads(files("sidecar").joinpath("status.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)

@@ -17,10 +17,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from sidecar import web
-from sidecar.health.state import Health
-from sidecar.health.verdict import ENDPOINTS, Policy, Verdict
-from sidecar.listener import Listener, allow_many_connections, bind
-from tests.health.folding import A, B, all_ok, fold, initial, saw
+from sidecar.core.state import Health
+from sidecar.core.verdict import ENDPOINTS, Policy, Verdict
+from sidecar.http_server import HttpServer, allow_many_connections, bind
+from tests.core.folding import A, B, all_ok, fold, initial, saw
 
 LINES = "[+]server-live ok\n[+]server-ready ok\n[+]model:a ok\n[+]model:b:3 ok\n"
 
@@ -59,12 +59,12 @@ async def served(series: int, status: bytes) -> AsyncIterator[Site]:
         (gauge.labels(number) if series > 1 else gauge).set(1)
     judges = {name: site.judge(rule) for name, rule in ENDPOINTS.items()}
     app = web.build_app(judges, lambda: lambda: status, lambda: registry)
-    listener = Listener(app)
+    server = HttpServer(app)
     bound = bind("127.0.0.1", 0)
     site.port = bound.getsockname()[1]
-    await listener.start(bound)
+    await server.start(bound)
     yield site
-    await listener.close()
+    await server.close()
 
 
 @pytest.fixture
@@ -382,10 +382,10 @@ async def test_all_who_scrape_while_a_page_is_made_share_the_next_and_hold_nobod
     judges = {"readyz": site.judge(ENDPOINTS["readyz"])}
     app = web.build_app(judges, lambda: bytes, lambda: registry)
     app.middlewares.append(count)
-    listener = Listener(app)
+    server = HttpServer(app)
     bound = bind("127.0.0.1", 0)
     site.port = bound.getsockname()[1]
-    await listener.start(bound)
+    await server.start(bound)
     scrapes = [asyncio.create_task(site.request("/metrics"))]
     assert await asyncio.to_thread(blocked.asked.acquire, timeout=10)
     scrapes += [asyncio.create_task(site.request("/metrics")) for _ in range(3)]
@@ -396,7 +396,7 @@ async def test_all_who_scrape_while_a_page_is_made_share_the_next_and_hold_nobod
     first, *others = [text.splitlines()[-1] for _, text in await asyncio.gather(*scrapes)]
     assert first == "pages 1.0"
     assert others == ["pages 2.0"] * 3
-    await listener.close()
+    await server.close()
 
 
 async def raw(port: int, request: bytes) -> bytes:
@@ -455,13 +455,13 @@ async def test_each_who_waits_for_a_page_that_cannot_be_made_is_told_so(site, mo
     blocked, registry = Blocked(), CollectorRegistry()
     registry.register(blocked)
     judges = {"readyz": site.judge(ENDPOINTS["readyz"])}
-    listener = Listener(web.build_app(judges, lambda: bytes, lambda: registry))
+    server = HttpServer(web.build_app(judges, lambda: bytes, lambda: registry))
     bound = bind("127.0.0.1", 0)
     site.port = bound.getsockname()[1]
-    await listener.start(bound)
+    await server.start(bound)
     scrapes = [site.request("/metrics") for _ in range(4)]
     answers = await asyncio.wait_for(asyncio.gather(*scrapes), 10)
     assert {status for status, _ in answers} == {503}
     assert "takes longer than 0.2 s" in answers[0][1]
     blocked.go_on.release()
-    await listener.close()
+    await server.close()

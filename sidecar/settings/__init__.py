@@ -1,6 +1,6 @@
 """Every setting: declared once, read from flags, environment and file, refused in plain words.
 
-knobs.py        the settings themselves, and the values that they hand out
+schema.py       the settings themselves, and the values that they hand out
 fields.py       what each kind of setting takes, and how people may write it
 models.py       the same of the list of models
 rules.py        what holds between two settings
@@ -11,8 +11,8 @@ sources.py      where settings come from, and every error at once
 """
 
 from sidecar.settings.environment import suggestion
-from sidecar.settings.knobs import Settings
 from sidecar.settings.models import Model
+from sidecar.settings.schema import Settings
 from sidecar.settings.sources import (
     BadSettings,
     config_path,

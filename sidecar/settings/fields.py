@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJs
 
 from sidecar.client.channel import PORTS, without_secrets
 from sidecar.client.metadata import to_metadata
-from sidecar.health.verdict import Quorum
+from sidecar.core.verdict import Quorum
 from sidecar.settings.models import Model, distinct, parse, printable
 
 SERVICE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
-from sidecar.health.checks import Check, Rpc
+from sidecar.core.checks import Check, Rpc
 
 QUOTES = ("'", '"')
 NOT_A_LIST = "not a list"

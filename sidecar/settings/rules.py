@@ -7,7 +7,7 @@ from typing import Any
 from sidecar.certificates import check_pair
 from sidecar.client.channel import fit
 from sidecar.settings import models
-from sidecar.settings.knobs import Settings
+from sidecar.settings.schema import Settings
 
 TLS = ("tls_ca_file", "tls_cert_file", "tls_key_file", "tls_server_name")
 

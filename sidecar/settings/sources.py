@@ -13,9 +13,9 @@ from pydantic_core import ErrorDetails
 from sidecar.settings import wording, yaml_file
 from sidecar.settings.environment import CONFIG, PREFIX, Variables, suggestion
 from sidecar.settings.fields import Allowed
-from sidecar.settings.knobs import Settings
 from sidecar.settings.models import without_quotes
 from sidecar.settings.rules import Rules
+from sidecar.settings.schema import Settings
 
 NAMES = tuple(Settings.model_fields)
 

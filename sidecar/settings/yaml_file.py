@@ -121,7 +121,7 @@ def _parse(text: str, show: Callable[[str, str], str]) -> tuple[object, "_Inspec
 
 
 class _Inspection:
-    """Looks at each node of a document once, before values are made of them."""
+    """Fingerprints at each node of a document once, before values are made of them."""
 
     def __init__(self, loader: _Loader, show: Callable[[str, str], str]) -> None:
         self._loader = loader

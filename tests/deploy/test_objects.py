@@ -15,7 +15,7 @@ from kubernetes_validate.utils import all_versions, major_minor
 from prometheus_client import CollectorRegistry
 
 from sidecar import __version__
-from sidecar.health.verdict import ENDPOINTS
+from sidecar.core.verdict import ENDPOINTS
 from sidecar.settings import Settings
 from sidecar.web import build_app
 from tests.deploy.manifests import (

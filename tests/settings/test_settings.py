@@ -9,9 +9,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
-from sidecar.health.effects import Thresholds
-from sidecar.health.verdict import Policy, Quorum
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
+from sidecar.core.effects import Thresholds
+from sidecar.core.verdict import Policy, Quorum
 from sidecar.settings import BadSettings, Settings, load, variable_warnings
 from tests.support import untyped
 

@@ -137,7 +137,7 @@ class Server(ToyServer):
 
 
 async def obey(server: Server, models: list[str], orders: Path) -> None:
-    """Looks for orders for ever."""
+    """Fingerprints for orders for ever."""
     while True:
         ready = not (orders / "unready").exists()
         server.models = {name: ready or name != models[0] for name in models}

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from sidecar.health.checks import SILENT, Answer, Check, Observation, Rpc
-from sidecar.health.effects import CALM, EFFECTS, Effect, Thresholds
-from sidecar.health.ledger import Ledger
+from sidecar.core.checks import SILENT, Answer, Check, Observation, Rpc
+from sidecar.core.effects import CALM, EFFECTS, Effect, Thresholds
+from sidecar.core.persistent_map import PersistentMap
 
 
 class Status(StrEnum):
@@ -151,7 +151,7 @@ class Health(NamedTuple):
     started_at: float
     asked_since: float
     live: CheckState
-    checks: Ledger[Check, CheckState]
+    checks: PersistentMap[Check, CheckState]
     liveness: Thresholds
     readiness: Thresholds
     last_observation_at: float
@@ -165,7 +165,7 @@ class Health(NamedTuple):
     ) -> "Health":
         """Before the first answer: everything is unknown."""
         live = CheckState(since=now)
-        known = Ledger(dict.fromkeys(checks, live))
+        known = PersistentMap(dict.fromkeys(checks, live))
         return cls(
             now,
             now,
@@ -218,7 +218,7 @@ class Health(NamedTuple):
         """The health with other checks or thresholds from now on; a check that stays is kept."""
         fresh = CheckState(since=now)
         return self._replace(
-            checks=Ledger({check: self.checks.get(check, fresh) for check in checks}),
+            checks=PersistentMap({check: self.checks.get(check, fresh) for check in checks}),
             liveness=liveness,
             readiness=readiness,
         )
@@ -229,7 +229,7 @@ class Health(NamedTuple):
         return self._replace(
             asked_since=now,
             live=fresh,
-            checks=Ledger(dict.fromkeys(self.checks, fresh)),
+            checks=PersistentMap(dict.fromkeys(self.checks, fresh)),
             startup_began_at=now,
             has_started=False,
         )

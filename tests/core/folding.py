@@ -1,9 +1,9 @@
 """A short way to write down answers and fold them into a health."""
 
-from sidecar.board import Cause, Change
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, Rpc
-from sidecar.health.effects import Thresholds
-from sidecar.health.state import Health, Transition
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, Rpc
+from sidecar.core.effects import Thresholds
+from sidecar.core.state import Health, Transition
+from sidecar.store import Cause, Change
 
 A = Check(Rpc.MODEL_READY, "a")
 B = Check(Rpc.MODEL_READY, "b", "3")
@@ -22,7 +22,7 @@ def saw(check: Check, answer: str, at: float = 0, took: float = 0.001) -> Observ
 
 
 def change(health: Health, seen: Observation) -> Change:
-    """What a listener is told of an observation that comes to this health."""
+    """What a observer is told of an observation that comes to this health."""
     after, transitions = health.observe(seen)
     return Change(Cause.RESULT, after, seen, transitions)
 

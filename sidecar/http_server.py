@@ -97,7 +97,7 @@ def allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-class Listener:
+class HttpServer:
     """An application on its port.
 
     most:      how many connections may be open; of more the oldest are closed.

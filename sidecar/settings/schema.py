@@ -1,4 +1,4 @@
-"""Every knob, validated; hands out values of the core, not itself."""
+"""Every setting, validated; hands out values of the core, not itself."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,9 +10,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sidecar.certificates import check_authorities, check_certificate, check_key
 from sidecar.client.channel import parse_url
 from sidecar.client.metadata import to_metadata
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check
-from sidecar.health.effects import Thresholds
-from sidecar.health.verdict import Policy
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check
+from sidecar.core.effects import Thresholds
+from sidecar.core.verdict import Policy
 from sidecar.oip import SERVICE
 from sidecar.settings import fields as f
 from sidecar.settings.models import without_quotes

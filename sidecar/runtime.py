@@ -9,16 +9,16 @@ from typing import Any
 from prometheus_client.registry import CollectorRegistry
 
 from sidecar import assembly, logs, metrics
-from sidecar.board import Board
-from sidecar.health import verdict
-from sidecar.health.checks import SERVER_LIVE, Answer
-from sidecar.health.state import Health
+from sidecar.core import verdict
+from sidecar.core.checks import SERVER_LIVE, Answer
+from sidecar.core.state import Health
 from sidecar.history import History
 from sidecar.loading import Loaded
 from sidecar.poll_counter import PollCounter
 from sidecar.poller import Poller
-from sidecar.prober import Link, Prober
+from sidecar.prober import Prober, SwappableProber
 from sidecar.settings import BadSettings, Settings
+from sidecar.store import HealthStore
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +26,13 @@ logger = logging.getLogger(__name__)
 FIXED = ("http_host", "http_port")
 
 
-class Force:
+class Runtime:
     """The settings in force and what follows from them; how others take their place.
 
     Nothing is asked before `start`, which brings what the settings' files hold.
     """
 
-    link: Link
+    prober: SwappableProber
     poller: Poller
 
     def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
@@ -45,14 +45,14 @@ class Force:
             settings.checks, self.clock(), settings.liveness, settings.readiness
         )
         self.history = History(health.checks)
-        self.board = Board(health, [self.counter, logs.log_transitions, self.history])
+        self.store = HealthStore(health, [self.counter, logs.log_transitions, self.history])
         self.loaded_at = self.clock()
 
     def start(self, loaded: Loaded) -> None:
         """Makes the poller; the settings are the ones that were given, with their files."""
-        self.link = Link(loaded.prober)
+        self.prober = SwappableProber(loaded.prober)
         self.poller = assembly.make_poller(
-            self.board, assembly.schedule(loaded.settings), self.link, self.clock
+            self.store, assembly.schedule(loaded.settings), self.prober, self.clock
         )
         self._loaded(loaded)
 
@@ -60,7 +60,7 @@ class Force:
         """For each endpoint what its rule says at the moment of the call."""
 
         def judge(rule: verdict.Rule, exclude: Collection[str] = ()) -> verdict.Verdict:
-            return rule(self.board.health, self.clock(), self.policy, exclude)
+            return rule(self.store.health, self.clock(), self.policy, exclude)
 
         return {endpoint: partial(judge, rule) for endpoint, rule in verdict.ENDPOINTS.items()}
 
@@ -79,21 +79,21 @@ class Force:
         kept = {name: getattr(self.settings, name) for name in FIXED}
         fixed = [name for name, value in kept.items() if getattr(loaded.settings, name) != value]
         settings = loaded.settings.model_copy(update=kept)
-        health = self.board.health
+        health = self.store.health
         now = self.clock()
         has_started = verdict.startup(health, now, self.policy).passing
         other_server = _target(settings) != _target(self.settings)
         self.settings, self.policy = settings, settings.policy
         health = health._replace(has_started=has_started)
         health = health.asking(settings.checks, now, settings.liveness, settings.readiness)
-        self.board.reload(health.forget(now) if other_server else health, other_server=other_server)
+        self.store.reload(health.forget(now) if other_server else health, other_server=other_server)
         self.poller.schedule = assembly.schedule(settings)
         logs.configure(settings.log_level, settings.log_format)
         self._loaded(loaded)
         logger.info("configuration reloaded", extra={"fields": summary(settings)})
         for name in fixed:
             logger.warning("%s cannot change at runtime; keeping %r", name, kept[name])
-        await self.link.replace(loaded.prober, other_server=other_server)
+        await self.prober.replace(loaded.prober, other_server=other_server)
 
     async def _try(self, candidate: Prober) -> None:
         """Asks over a new connection; BadSettings when it is worse than the one in use."""
@@ -101,7 +101,7 @@ class Force:
             answer = (await candidate.ask(SERVER_LIVE)).answer
         except ValueError as error:  # a token that cannot be sent, replaced since it was validated
             raise BadSettings([f"a file has changed meanwhile: {error}"]) from None
-        if answer is not Answer.OK and self.board.health.live.answer is Answer.OK:
+        if answer is not Answer.OK and self.store.health.live.answer is Answer.OK:
             text = (
                 f"ServerLive is answered with {answer} over a new connection, with ok over the old"
             )

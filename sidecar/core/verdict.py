@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Rpc
-from sidecar.health.state import CheckState, Health, Status
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Rpc
+from sidecar.core.state import CheckState, Health, Status
 
 # Two words that no single answer has: nothing was heard yet, and what was heard is too old.
 UNKNOWN = "unknown"

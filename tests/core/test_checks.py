@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Rpc
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Rpc
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,17 @@
 
 import pytest
 
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Answer, for_each_answer
-from sidecar.health.effects import EFFECTS, Effect, Thresholds, evidence_of_life
-from sidecar.health.ledger import Ledger
-from sidecar.health.state import (
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, for_each_answer
+from sidecar.core.effects import EFFECTS, Effect, Thresholds, evidence_of_life
+from sidecar.core.persistent_map import PersistentMap
+from sidecar.core.state import (
     CheckState,
     Probe,
     Status,
     Transition,
     step,
 )
-from tests.health.folding import CHECKS, A, B, all_ok, fold, fold_all, initial, saw
+from tests.core.folding import CHECKS, A, B, all_ok, fold, fold_all, initial, saw
 
 UNKNOWN, SERVING, NOT_SERVING = Status.UNKNOWN, Status.SERVING, Status.NOT_SERVING
 
@@ -339,7 +339,7 @@ def test_an_answer_to_a_check_that_is_no_longer_asked_is_dropped():
 
 def test_a_health_is_a_value_and_never_changes():
     before = all_ok(initial())
-    copy = before._replace(checks=Ledger(dict(before.checks)))
+    copy = before._replace(checks=PersistentMap(dict(before.checks)))
     before.observe(saw(SERVER_LIVE, "unreachable", at=5))
     assert before == copy
 

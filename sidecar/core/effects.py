@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from sidecar.health.checks import Answer, for_each_answer
+from sidecar.core.checks import Answer, for_each_answer
 
 
 class Effect(Enum):

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum, auto
 from typing import NamedTuple
 
-from sidecar.health.checks import Observation
-from sidecar.health.state import Health, Transition
+from sidecar.core.checks import Observation
+from sidecar.core.state import Health, Transition
 
 
 class Cause(StrEnum):
@@ -18,7 +18,7 @@ class Cause(StrEnum):
 
 
 class Change(NamedTuple):
-    """One change of the health, as every listener is told of it.
+    """One change of the health, as every observer is told of it.
 
     `health` is the one after it. `observation` is there for a RESULT alone;
     `transitions` are the statuses that it moved, often none.
@@ -30,15 +30,15 @@ class Change(NamedTuple):
     transitions: tuple[Transition, ...] = ()
 
 
-Listener = Callable[[Change], None]
+Observer = Callable[[Change], None]
 
 
-class Board:
+class HealthStore:
     """Holds the current health; only its methods change it."""
 
-    def __init__(self, health: Health, listeners: Iterable[Listener] = ()) -> None:
+    def __init__(self, health: Health, observers: Iterable[Observer] = ()) -> None:
         self._health = health
-        self._listeners = tuple(listeners)
+        self._observers = tuple(observers)
 
     @property
     def health(self) -> Health:
@@ -63,5 +63,5 @@ class Board:
 
     def _publish(self, change: Change) -> None:
         self._health = change.health
-        for listener in self._listeners:
-            listener(change)
+        for observer in self._observers:
+            observer(change)

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.health.checks import SERVER_LIVE, Answer, Observation
-from sidecar.health.effects import Thresholds
-from sidecar.health.state import CheckState, Health
-from sidecar.health.verdict import ENDPOINTS, Policy, liveness, progress, readiness
-from tests.health.folding import CHECKS, A
+from sidecar.core.checks import SERVER_LIVE, Answer, Observation
+from sidecar.core.effects import Thresholds
+from sidecar.core.state import CheckState, Health
+from sidecar.core.verdict import ENDPOINTS, Policy, liveness, progress, readiness
+from tests.core.folding import CHECKS, A
 
 IMMEDIATE = [
     "not_ready",

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.health.ledger import ROW, Ledger
+from sidecar.core.persistent_map import ROW, PersistentMap
 
 entries = st.integers(1, 3 * ROW).map(lambda size: {str(n): n for n in range(size)})
 
 
 @given(entries, st.data())
 def test_it_is_the_dict_with_the_values_that_were_put(told, data):
-    ledger = Ledger(told)
+    ledger = PersistentMap(told)
     for value, key in enumerate(data.draw(st.lists(st.sampled_from(list(told)), max_size=9))):
         before = dict(ledger)
         after = ledger.put(key, -value)
@@ -27,7 +27,7 @@ def test_it_is_the_dict_with_the_values_that_were_put(told, data):
 
 
 def test_a_key_that_it_has_not_is_a_key_error():
-    ledger = Ledger({"a": 1})
+    ledger = PersistentMap({"a": 1})
     assert "b" not in ledger
     with pytest.raises(KeyError):
         ledger["b"]

@@ -8,11 +8,11 @@ import grpc.aio
 import pytest
 from prometheus_client.registry import CollectorRegistry
 
+from sidecar.core.checks import SERVER_LIVE, Answer
+from sidecar.core.verdict import ENDPOINTS
 from sidecar.demo import Late, Refusal, Silence, ToyServer
-from sidecar.force import Force, _target
-from sidecar.health.checks import SERVER_LIVE, Answer
-from sidecar.health.verdict import ENDPOINTS
 from sidecar.loading import Loaded, read
+from sidecar.runtime import Runtime, _target
 from sidecar.settings import BadSettings, Settings, load
 from tests.support import eventually
 
@@ -26,32 +26,32 @@ def loaded(server: ToyServer, **settings: str) -> Loaded:
     return read(lambda: given, None, time.monotonic)
 
 
-def in_force(server: ToyServer, **settings: str) -> Force:
+def running(server: ToyServer, **settings: str) -> Runtime:
     """These settings, in force."""
     first = loaded(server, **settings)
-    force = Force(first.settings, CollectorRegistry())
-    force.start(first)
-    return force
+    runtime = Runtime(first.settings, CollectorRegistry())
+    runtime.start(first)
+    return runtime
 
 
 async def test_what_cannot_change_while_it_runs_is_named_and_the_rest_is_taken(capsys):
     async with ToyServer({"a": True, "b": True}) as server:
-        force = in_force(server, models="a")
-        await force.apply(loaded(server, models="b", http_port="1", drain_seconds="7"))
-        assert [check.model for check in force.board.health.checks] == ["", "", "b"]
-        assert (force.settings.http_port, force.settings.drain_seconds) == (9808, 7)
+        runtime = running(server, models="a")
+        await runtime.apply(loaded(server, models="b", http_port="1", drain_seconds="7"))
+        assert [check.model for check in runtime.store.health.checks] == ["", "", "b"]
+        assert (runtime.settings.http_port, runtime.settings.drain_seconds) == (9808, 7)
         assert "http_port cannot change at runtime; keeping 9808" in capsys.readouterr().err
-        await force.link.close()
+        await runtime.prober.close()
 
 
 async def test_without_an_answer_over_the_old_connection_any_new_one_will_do():
     async with ToyServer({"a": True}) as server:
-        force = in_force(server, models="a", grpc_service="not.There")
-        force.board.record(await force.link.ask(SERVER_LIVE))
-        assert force.board.health.live.answer == "unimplemented"
-        await force.apply(loaded(server, models="a", grpc_service="not.There.Either"))
-        assert force.settings.grpc_service == "not.There.Either"
-        await force.link.close()
+        runtime = running(server, models="a", grpc_service="not.There")
+        runtime.store.record(await runtime.prober.ask(SERVER_LIVE))
+        assert runtime.store.health.live.answer == "unimplemented"
+        await runtime.apply(loaded(server, models="a", grpc_service="not.There.Either"))
+        assert runtime.settings.grpc_service == "not.There.Either"
+        await runtime.prober.close()
 
 
 async def test_a_file_that_changes_while_it_is_read_gives_no_settings(pki, tmp_path):
@@ -71,23 +71,23 @@ async def test_a_token_that_becomes_one_that_cannot_be_sent_changes_nothing(tmp_
     token = tmp_path / "token"
     token.write_text("good")
     async with ToyServer({"a": True}) as server:
-        force = in_force(server, models="a")
+        runtime = running(server, models="a")
         settings = settings_for(server, models="a", bearer_token_file=str(token))
         token.write_text("b\x00d")
         with pytest.raises(BadSettings, match="a file has changed meanwhile: "):
-            await force.apply(read(lambda: settings, None, time.monotonic))
-        assert force.settings.bearer_token_file is None
-        await force.link.close()
+            await runtime.apply(read(lambda: settings, None, time.monotonic))
+        assert runtime.settings.bearer_token_file is None
+        await runtime.prober.close()
 
 
 @pytest.mark.parametrize("live", [Silence(), Refusal(grpc.StatusCode.UNIMPLEMENTED)])
 async def test_a_connection_that_is_not_taken_is_closed(live):
     async with ToyServer({"a": True}) as server:
-        force = in_force(server, models="a")
-        force.board.record(await force.link.ask(SERVER_LIVE))
+        runtime = running(server, models="a")
+        runtime.store.record(await runtime.prober.ask(SERVER_LIVE))
         server.live = live
         candidate = loaded(server, models="a", timeout_seconds="4")
-        reloading = asyncio.create_task(force.apply(candidate))
+        reloading = asyncio.create_task(runtime.apply(candidate))
         await eventually(lambda: server.asked["ServerLive"] == 2)
         if live == Silence():
             reloading.cancel()
@@ -96,36 +96,36 @@ async def test_a_connection_that_is_not_taken_is_closed(live):
         with pytest.raises(grpc.aio.UsageError, match="the client is closed"):
             await candidate.prober.ask(SERVER_LIVE)
         server.live = True
-        assert (await force.link.ask(SERVER_LIVE)).answer is Answer.OK
-        await force.link.close()
+        assert (await runtime.prober.ask(SERVER_LIVE)).answer is Answer.OK
+        await runtime.prober.close()
 
 
 async def test_what_is_refused_is_told_without_what_would_have_stayed(capsys):
     async with ToyServer({"a": True}) as server:
-        force = in_force(server, models="a")
-        force.board.record(await force.link.ask(SERVER_LIVE))
+        runtime = running(server, models="a")
+        runtime.store.record(await runtime.prober.ask(SERVER_LIVE))
         settings = loaded(server, models="a", http_port="1", grpc_service="not.There")
         with pytest.raises(BadSettings, match="answered with unimplemented"):
-            await force.apply(settings)
+            await runtime.apply(settings)
         assert "keeping" not in capsys.readouterr().err
-        await force.link.close()
+        await runtime.prober.close()
 
 
 async def test_another_server_starts_unknown_whatever_the_one_before_was():
     async with ToyServer({"a": True}) as old, ToyServer({"a": True}) as new:
-        force = in_force(old, models="a")
-        for check in force.board.health.checks:
-            force.board.record(await force.link.ask(check))
-        passing = {e: judge(()).passing for e, judge in force.judges().items()}
+        runtime = running(old, models="a")
+        for check in runtime.store.health.checks:
+            runtime.store.record(await runtime.prober.ask(check))
+        passing = {e: judge(()).passing for e, judge in runtime.judges().items()}
         assert passing == dict.fromkeys(ENDPOINTS, True)
-        await force.apply(loaded(new, models="a"))
-        passing = {e: judge(()).passing for e, judge in force.judges().items()}
+        await runtime.apply(loaded(new, models="a"))
+        passing = {e: judge(()).passing for e, judge in runtime.judges().items()}
         assert passing == {"healthz": True, "readyz": False, "startupz": False, "livez": True}
-        assert {past.answers for past in force.history.pasts().values()} == {""}
-        for check in force.board.health.checks:
-            force.board.record(await force.link.ask(check))
-        assert force.judges()["readyz"](()).passing
-        await force.link.close()
+        assert {past.answers for past in runtime.history.pasts().values()} == {""}
+        for check in runtime.store.health.checks:
+            runtime.store.record(await runtime.prober.ask(check))
+        assert runtime.judges()["readyz"](()).passing
+        await runtime.prober.close()
 
 
 @pytest.mark.parametrize("setting", ["authority", "tls_server_name", "grpc_service"])
@@ -137,20 +137,20 @@ def test_what_leads_elsewhere_at_one_address_is_another_server(setting):
 
 async def test_the_same_server_keeps_what_is_known_of_it():
     async with ToyServer({"a": True}) as server:
-        force = in_force(server, models="a")
-        for check in force.board.health.checks:
-            force.board.record(await force.link.ask(check))
-        await force.apply(loaded(server, models="a", drain_seconds="7"))
-        assert force.judges()["readyz"](()).passing
-        await force.link.close()
+        runtime = running(server, models="a")
+        for check in runtime.store.health.checks:
+            runtime.store.record(await runtime.prober.ask(check))
+        await runtime.apply(loaded(server, models="a", drain_seconds="7"))
+        assert runtime.judges()["readyz"](()).passing
+        await runtime.prober.close()
 
 
 async def test_a_question_that_the_old_server_answers_too_late_is_asked_of_the_new_one():
     async with ToyServer({"a": Late(0.3, False)}) as old, ToyServer({"a": True}) as new:
-        force = in_force(old, models="a")
-        model = list(force.board.health.checks)[-1]
-        asking = asyncio.create_task(force.link.ask(model))
+        runtime = running(old, models="a")
+        model = list(runtime.store.health.checks)[-1]
+        asking = asyncio.create_task(runtime.prober.ask(model))
         await eventually(lambda: old.asked["ModelReady"])
-        await force.apply(loaded(new, models="a"))
+        await runtime.apply(loaded(new, models="a"))
         assert (await asking).answer == "ok"
-        await force.link.close()
+        await runtime.prober.close()

@@ -1,4 +1,4 @@
-"""An immutable mapping that is cheap to follow up: all but one row is shared with its successor.
+"""An immutable mapping of which a changed copy is cheap: it shares all rows but one.
 
 A copied dict costs as much as all its entries, at each answer, and the caches
 of the processor besides: 15 us of 250 a poll with 1,000 models.
@@ -14,7 +14,7 @@ V = TypeVar("V")
 ROW = 64
 
 
-class Ledger(Mapping[K, V]):
+class PersistentMap(Mapping[K, V]):
     """The entries of a mapping, in its order. The keys stay as they are, values can follow."""
 
     __slots__ = ("_places", "rows")
@@ -24,12 +24,12 @@ class Ledger(Mapping[K, V]):
         self._places = {key: place for place, key in enumerate(entries)}
         self.rows = tuple(values[start : start + ROW] for start in range(0, len(values), ROW))
 
-    def put(self, key: K, value: V) -> "Ledger[K, V]":
+    def put(self, key: K, value: V) -> "PersistentMap[K, V]":
         """The ledger with another value for a key that it has; KeyError for one it has not."""
         number, place = divmod(self._places[key], ROW)
         rows = self.rows
         row = rows[number]
-        after: Ledger[K, V] = Ledger.__new__(Ledger)
+        after: PersistentMap[K, V] = PersistentMap.__new__(PersistentMap)
         after._places = self._places
         after.rows = (
             *rows[:number],
@@ -61,14 +61,14 @@ class Ledger(Mapping[K, V]):
 
 
 class _Items(ItemsView[K, V]):
-    _mapping: Ledger[K, V]
+    _mapping: PersistentMap[K, V]
 
     def __iter__(self) -> Iterator[tuple[K, V]]:
         return zip(self._mapping, self._mapping.values(), strict=True)
 
 
 class _Values(ValuesView[V]):
-    _mapping: Ledger[Any, V]
+    _mapping: PersistentMap[Any, V]
 
     def __iter__(self) -> Iterator[V]:
         return chain.from_iterable(self._mapping.rows)

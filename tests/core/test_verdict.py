@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.health.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
-from sidecar.health.verdict import (
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
+from sidecar.core.verdict import (
     Finding,
     Policy,
     Quorum,
@@ -14,7 +14,7 @@ from sidecar.health.verdict import (
     readiness,
     startup,
 )
-from tests.health.folding import CHECKS, A, B, all_ok, fold, initial, saw
+from tests.core.folding import CHECKS, A, B, all_ok, fold, initial, saw
 
 POLICY = Policy(max_age=10)
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from sidecar.listener import CannotListen, Listener, address, bind
+from sidecar.http_server import CannotListen, HttpServer, address, bind
 from tests.support import eventually, untyped
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -22,8 +22,8 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 @asynccontextmanager
 async def listening(
     **limits: float,
-) -> AsyncIterator[tuple[Listener, Callable[[bytes], Awaitable[Connection]]]]:
-    """A listener that is tended, and what opens a connection to it and sends the beginning."""
+) -> AsyncIterator[tuple[HttpServer, Callable[[bytes], Awaitable[Connection]]]]:
+    """A server that is tended, and what opens a connection to it and sends the beginning."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text="ok")
@@ -34,8 +34,8 @@ async def listening(
     app = web.Application()
     app.router.add_get("/", answer)
     app.router.add_get("/much", answer_much)
-    listener, bound = Listener(app, **untyped(limits)), bind("127.0.0.1", 0)
-    await listener.start(bound)
+    server, bound = HttpServer(app, **untyped(limits)), bind("127.0.0.1", 0)
+    await server.start(bound)
     opened = []
 
     async def connect(sent: bytes) -> Connection:
@@ -47,20 +47,20 @@ async def listening(
         return reader, writer
 
     try:
-        yield listener, connect
+        yield server, connect
     finally:
         for writer in opened:
             writer.close()
-        await listener.close()
+        await server.close()
 
 
 async def test_of_too_many_connections_the_oldest_give_way():
-    async with listening(most=3) as (listener, connect):
+    async with listening(most=3) as (server, connect):
         held = [await connect(sent) for sent in (b"GET", REQUEST, b"GET", b"GET", REQUEST)]
-        tending = asyncio.create_task(listener.tend())
+        tending = asyncio.create_task(server.tend())
         for reader, _ in held[:2]:
             assert await asyncio.wait_for(reader.read(), 5) == b""
-        assert len(listener.connections) == 3
+        assert len(server.connections) == 3
         reader, writer = held[2]
         writer.write(REQUEST.removeprefix(b"GET"))
         assert await asyncio.wait_for(reader.readuntil(b"ok"), 5)
@@ -69,9 +69,9 @@ async def test_of_too_many_connections_the_oldest_give_way():
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: h\r\n", REQUEST])
 async def test_a_connection_that_asks_nothing_for_too_long_is_closed(sent):
-    async with listening(patience=0.2) as (listener, connect):
+    async with listening(patience=0.2) as (server, connect):
         reader, _ = await connect(sent)
-        tending = asyncio.create_task(listener.tend())
+        tending = asyncio.create_task(server.tend())
         assert await asyncio.wait_for(reader.read(), 5) == b""
         tending.cancel()
 
@@ -81,10 +81,10 @@ def unread(connection):
 
 
 async def test_of_too_many_who_do_not_read_the_oldest_give_way():
-    async with listening(readers=1) as (listener, connect):
+    async with listening(readers=1) as (server, connect):
         held = [await connect(MUCH) for _ in range(3)]
-        await eventually(lambda: [unread(c) for c in listener.connections] == [True] * 3)
-        tending = asyncio.create_task(listener.tend())
+        await eventually(lambda: [unread(c) for c in server.connections] == [True] * 3)
+        tending = asyncio.create_task(server.tend())
         for reader, _ in held[:2]:
             with contextlib.suppress(ConnectionResetError):
                 assert len(await asyncio.wait_for(reader.read(), 5)) < len(BODY)
@@ -93,17 +93,17 @@ async def test_of_too_many_who_do_not_read_the_oldest_give_way():
 
 
 async def test_who_does_not_read_for_too_long_is_closed():
-    async with listening(patience=0.2) as (listener, connect):
+    async with listening(patience=0.2) as (server, connect):
         await connect(MUCH)
-        tending = asyncio.create_task(listener.tend())
-        await eventually(lambda: [unread(c) for c in listener.connections] == [True])
-        await eventually(lambda: not listener.connections)
+        tending = asyncio.create_task(server.tend())
+        await eventually(lambda: [unread(c) for c in server.connections] == [True])
+        await eventually(lambda: not server.connections)
         tending.cancel()
 
 
 async def test_a_connection_that_goes_on_asking_stays():
-    async with listening(patience=0.2) as (listener, connect):
-        tending = asyncio.create_task(listener.tend())
+    async with listening(patience=0.2) as (server, connect):
+        tending = asyncio.create_task(server.tend())
         silent, _ = await connect(b"GET")
         reader, writer = await connect(REQUEST)
 
@@ -168,8 +168,8 @@ def test_without_ipv6_it_is_ipv4_alone(monkeypatch, host):
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    with bind("127.0.0.1", 0) as listener:
-        yield listener.getsockname()[1]
+    with bind("127.0.0.1", 0) as server:
+        yield server.getsockname()[1]
 
 
 @pytest.mark.parametrize("host", [None, "127.0.0.1"])

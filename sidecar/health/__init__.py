@@ -1,8 +1,0 @@
-"""The core: what a server's answers prove. Pure: no clock, no I/O, no library.
-
-checks.py   what is asked, and what came back
-ledger.py   the states of all checks, immutable and cheap to follow up
-effects.py  what each answer does to a status
-state.py    the state machine: everything that can move a status
-verdict.py  what Kubernetes is told
-"""
