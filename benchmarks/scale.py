@@ -24,7 +24,7 @@ from benchmarks.processes import Contender, contender, echo_server, memory
 from sidecar import logs, prober
 from sidecar.client import InferenceGRPCClient
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
-from sidecar.core.effects import Thresholds
+from sidecar.core.reasons import Thresholds
 from sidecar.core.state import Health
 from sidecar.oip import SERVICE, messages
 from sidecar.poll_counter import PollCounter

@@ -9,34 +9,15 @@ from itertools import islice
 from typing import Any, TextIO
 
 from sidecar import assembly, logs, status, terminal
-from sidecar.core.checks import SERVER_LIVE, SILENT, Answer, Check, for_each_answer
-from sidecar.core.effects import Thresholds
+from sidecar.core.checks import SERVER_LIVE, Check
+from sidecar.core.reasons import NO_ANSWER, REASONS, Thresholds
 from sidecar.core.state import Health
 from sidecar.core.verdict import Verdict, readiness
 from sidecar.history import History
 from sidecar.settings import Settings
 from sidecar.store import Change, HealthStore
 
-READY, NOT_READY, UNREACHABLE, NO_ANSWER = 0, 1, 3, 4
-
-# What the process ends with, by the last answer of a check that fails. When several
-# fail the least code counts: that something was answered proves more than silence.
-EXITS: Mapping[Answer, int] = for_each_answer(
-    {
-        Answer.OK: NOT_READY,  # not often enough in a row
-        Answer.NOT_READY: NOT_READY,
-        Answer.MODEL_NOT_FOUND: NOT_READY,
-        Answer.SHUTTING_DOWN: NOT_READY,
-        Answer.DENIED: NOT_READY,
-        Answer.UNIMPLEMENTED: NOT_READY,
-        Answer.BUSY: NOT_READY,
-        Answer.REJECTED: NOT_READY,
-        Answer.ERROR: NOT_READY,
-        Answer.UNREACHABLE: UNREACHABLE,
-        Answer.TLS: UNREACHABLE,
-        Answer.TIMEOUT: NO_ANSWER,
-    }
-)
+READY = 0
 
 # In a single round each check is asked once, so that one answer has to do.
 ONCE = Thresholds(failure=1, success=1)
@@ -136,7 +117,7 @@ class _Inquiry:
         seen = change.observation
         if seen is None:
             return
-        if seen.check == SERVER_LIVE and seen.answer in SILENT:
+        if seen.check == SERVER_LIVE and REASONS[seen.answer].silences:
             self._texts.clear()  # the others are not asked, and what they said is over
         self._texts[seen.check] = seen.detail
 
@@ -177,7 +158,8 @@ class _Inquiry:
             pasts=self._history.pasts(),
         )
         answers = [health.checks[check].answer for check in self.failing()]
-        codes = [NO_ANSWER if answer is None else EXITS[answer] for answer in answers]
+        # When several fail the least counts: that something was answered proves more than silence.
+        codes = [NO_ANSWER if answer is None else REASONS[answer].exit_code for answer in answers]
         return Outcome(
             READY if ready.passing else min(codes),
             ready.report("readyz"),

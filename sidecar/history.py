@@ -9,25 +9,11 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from sidecar.core.checks import SILENT, Answer, Check, Rpc, for_each_answer
+from sidecar.core.checks import Answer, Check, Rpc
+from sidecar.core.reasons import REASONS
 from sidecar.store import Cause, Change
 
-LETTERS: Mapping[Answer, str] = for_each_answer(
-    {
-        Answer.OK: ".",
-        Answer.NOT_READY: "n",
-        Answer.MODEL_NOT_FOUND: "m",
-        Answer.UNREACHABLE: "u",
-        Answer.SHUTTING_DOWN: "s",
-        Answer.TIMEOUT: "t",
-        Answer.BUSY: "b",
-        Answer.REJECTED: "r",
-        Answer.TLS: "l",
-        Answer.DENIED: "d",
-        Answer.UNIMPLEMENTED: "i",
-        Answer.ERROR: "e",
-    }
-)
+LETTERS: Mapping[Answer, str] = {answer: row.letter for answer, row in REASONS.items()}
 
 STRIP = 60  # answers
 FAILURES = 10  # rows of failures
@@ -97,7 +83,7 @@ class History:
             self._keep(change)
             return
         pasts, (check, answer, at, took, _detail) = self._pasts, change.observation
-        silent = check.rpc is Rpc.SERVER_LIVE and answer in SILENT
+        silent = check.rpc is Rpc.SERVER_LIVE and REASONS[answer].silences
         for each in pasts if silent else (check,):
             pasts[each] = pasts[each].then(answer, at, took)
 

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, SILENT, Answer, Check, Observation
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation
+from sidecar.core.reasons import REASONS
 from sidecar.store import HealthStore
 
 # So many rounds may be started by losses, or by connections, in a row; then one a recovery period.
@@ -71,7 +72,7 @@ class Poller:
                 if change.done():
                     established = change.result()
                     change = asyncio.ensure_future(self._wait_changed())
-                    if established and self._store.health.live.answer not in SILENT:
+                    if established and not self._was_silent():
                         continue  # it is the one over which the last round was answered
                     # A server that drops each connection must not make the rounds spin,
                     # but the loss of one that was just established is news.
@@ -97,7 +98,7 @@ class Poller:
         the next round it is the turn of those that this one left out.
         """
         ends = self._clock() + self.schedule.period
-        if await self._ask_live() in SILENT:
+        if REASONS[await self._ask_live()].silences:
             return
         checks = self._store.health.checks
         rest = (check for check in checks if check != SERVER_LIVE)
@@ -136,6 +137,10 @@ class Poller:
         seen = await self._ask(SERVER_LIVE)
         self._store.record(seen)
         return seen.answer
+
+    def _was_silent(self) -> bool:
+        answer = self._store.health.live.answer
+        return answer is not None and REASONS[answer].silences
 
     def _period(self) -> float:
         all_healthy = self._store.health.all_healthy

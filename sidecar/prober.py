@@ -9,7 +9,7 @@ from sidecar.classify import CONNECT_FAILED, classify
 from sidecar.client import InferenceGRPCClient
 from sidecar.client.metadata import Headers
 from sidecar.core.checks import SERVER_LIVE, Answer, Check, Observation, Rpc
-from sidecar.core.effects import evidence_of_life
+from sidecar.core.reasons import evidence_of_life
 
 # So many ServerLive questions in a row without an answer, and the connection is
 # given up: behind a path that was cut silently gRPC would ask along it for

@@ -12,7 +12,7 @@ from typing import Any
 
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
 from sidecar.core.state import CheckState, Health, Probe, Status
-from sidecar.core.verdict import ENDPOINTS, Policy, Verdict, is_stale
+from sidecar.core.verdict import ENDPOINTS, MEANINGS, Policy, Verdict, is_stale
 from sidecar.history import LETTERS, NOTHING, Past
 
 BECAUSE = 20  # findings that are told of an endpoint; the others are in the checks
@@ -69,6 +69,7 @@ def _head(moment: Moment) -> dict[str, Any]:
         },
         "models": _models(moment),
         "letters": {letter: answer for answer, letter in LETTERS.items()},
+        "meanings": MEANINGS,
     }
 
 

@@ -9,10 +9,9 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-from sidecar.check import EXITS
 from sidecar.cli import BUG, main
 from sidecar.core.checks import SERVER_LIVE, Answer, Observation
-from sidecar.core.effects import EFFECTS, Effect, Thresholds
+from sidecar.core.reasons import REASONS, Effect, Thresholds
 from sidecar.core.state import CheckState, Probe, Status, step
 from sidecar.core.verdict import ENDPOINTS, Policy
 from sidecar.daemon import _versions
@@ -93,10 +92,8 @@ def moves(status: Status, effect: Effect) -> Iterator[str]:
         Effect.COUNTED: "counted",
     }
     counts = {1: "1", 2: "success_threshold", 3: "failure_threshold"}
-    answer = next(
-        a for a, effects in EFFECTS.items() if effects[1] is effect or effects[0] is effect
-    )
-    probe = Probe.READINESS if EFFECTS[answer][0] is effect else Probe.LIVENESS
+    answer = next(a for a, row in REASONS.items() if effect in (row.liveness, row.readiness))
+    probe = Probe.READINESS if REASONS[answer].readiness is effect else Probe.LIVENESS
     state = CheckState(since=0, status=status)
     for times in range(1, 4):
         state = step(state, Observation(SERVER_LIVE, answer, 0, 0), probe, Thresholds(3, 2))
@@ -123,7 +120,7 @@ def test_the_answers_and_the_endpoints_are_in_their_tables():
         "-": Effect.SUCCESS,
     }
     told = {r[0].strip("`"): (words[r[2]], words[r[3]]) for r in rows("How it decides")}
-    assert told == EFFECTS
+    assert told == {a: (row.readiness, row.liveness) for a, row in REASONS.items()}
     assert [row[0].strip("`/") for row in rows("Endpoints")] == [
         *ENDPOINTS,
         "metrics",
@@ -201,8 +198,8 @@ def test_the_init_container_waits_by_flags_and_variables_that_exist(waiting, mon
 def test_the_exit_codes_of_a_check_are_in_their_table():
     told = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[2])) for row in rows("Wait for it")}
     codes = {
-        str(code): {answer.value for answer in Answer if EXITS[answer] == code}
-        for code in sorted(set(EXITS.values()))
+        str(code): {answer.value for answer, row in REASONS.items() if row.exit_code == code}
+        for code in sorted({row.exit_code for row in REASONS.values()})
     }
     assert told == {"0": set(), "2": set(), "70": set(), "130`, `143": set(), **codes}
 

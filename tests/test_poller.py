@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, Rpc
-from sidecar.core.effects import Thresholds
+from sidecar.core.reasons import Thresholds
 from sidecar.core.state import Health, Status
 from sidecar.poller import Poller, Schedule
 from sidecar.store import Change, HealthStore

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Rpc
 from sidecar.core.state import Probe, Status
-from sidecar.core.verdict import ENDPOINTS, STALE, UNKNOWN, Policy, Quorum
+from sidecar.core.verdict import ENDPOINTS, MEANINGS, STALE, UNKNOWN, Policy, Quorum
 from sidecar.history import FAILURES, LETTERS, STRIP, History
 from sidecar.status import BECAUSE, Moment, document, encode
 from tests.core.folding import CHECKS, A, B, change, fold, initial, saw
@@ -102,6 +102,7 @@ def test_the_document_tells_everything_in_plain_values():
         },
         "models": {"required": 1, "needed": 1, "ready": 0},
         "letters": {letter: answer for answer, letter in LETTERS.items()},
+        "meanings": MEANINGS,
         "checks": [
             {**server, "probe": "liveness"},
             {**server, "probe": "readiness"},
@@ -218,6 +219,7 @@ def test_the_closed_lists_of_the_schema_are_those_of_the_code():
     assert sorted(check["status"]["enum"]) == sorted(Status)
     assert endpoints["required"] == list(endpoints["properties"]) == list(ENDPOINTS)
     assert reason["anyOf"][1]["enum"] == [UNKNOWN, STALE]
+    assert list(SCHEMA["properties"]["meanings"]["properties"]) == list(MEANINGS)
     assert {k: v["const"] for k, v in letters.items()} == {v: k for k, v in LETTERS.items()}
     assert check["history"]["pattern"] == f"^[{''.join(LETTERS.values())}]{{0,{STRIP}}}$"
     assert check["failures"]["maxItems"] == FAILURES

@@ -2,7 +2,7 @@
 
 checks.py          what is asked, and what came back
 persistent_map.py  the states of all checks, immutable, of which a copy is cheap
-effects.py         what each answer does to a status
+reasons.py         what follows from each reason, in one table
 state.py           the state machine: everything that can move a status
 verdict.py         what Kubernetes is told
 """

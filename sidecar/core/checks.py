@@ -55,11 +55,6 @@ def for_each_answer(table: Mapping[Answer, V]) -> Mapping[Answer, V]:
     return table
 
 
-# After one of these the server as a whole gave no answer, so that to ask it
-# about its models would only repeat the question.
-SILENT = frozenset({Answer.UNREACHABLE, Answer.TIMEOUT, Answer.TLS})
-
-
 class Check(NamedTuple):
     """One thing that is asked again and again; `model` and `version` only for ModelReady."""
 

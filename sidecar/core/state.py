@@ -1,6 +1,6 @@
 """The state machine: everything that can move a status is in this file.
 
-What each answer does to a status is the table in effects.py.
+What each answer does to a status is in the table of reasons.py.
 """
 
 from collections.abc import Iterable
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from sidecar.core.checks import SILENT, Answer, Check, Observation, Rpc
-from sidecar.core.effects import CALM, EFFECTS, Effect, Thresholds
+from sidecar.core.checks import Answer, Check, Observation, Rpc
 from sidecar.core.persistent_map import PersistentMap
+from sidecar.core.reasons import CALM, REASONS, Effect, Thresholds
 
 
 class Status(StrEnum):
@@ -54,7 +54,8 @@ class CheckState(NamedTuple):
 
 def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresholds) -> CheckState:
     """The state after one more answer."""
-    effect = EFFECTS[seen.answer][0 if probe is Probe.READINESS else 1]
+    row = REASONS[seen.answer]
+    effect = row.readiness if probe is Probe.READINESS else row.liveness
     if effect is Effect.NONE:
         return state._replace(
             reason=state.reason or seen.answer,
@@ -143,19 +144,18 @@ class Health(NamedTuple):
     `checks` holds what each check means for readiness, `server-live`
     included; `live` is what the same ServerLive answers mean for liveness.
     `has_started`: the server that runs now has passed startup by other checks
-    than these. `startup_began_at` is when that server began to be waited for: the
-    start, or when the one before it was first found unreachable. `asked_since`
-    is when the address in force was asked first.
+    than these. `startup_began_at`: the start, or when the server before it was
+    first found unreachable. `asked_since`: when this address was asked first.
     """
 
     started_at: float
     asked_since: float
+    startup_began_at: float
+    last_observation_at: float
     live: CheckState
     checks: PersistentMap[Check, CheckState]
     liveness: Thresholds
     readiness: Thresholds
-    last_observation_at: float
-    startup_began_at: float
     draining: bool = False
     has_started: bool = False
 
@@ -166,16 +166,7 @@ class Health(NamedTuple):
         """Before the first answer: everything is unknown."""
         live = CheckState(since=now)
         known = PersistentMap(dict.fromkeys(checks, live))
-        return cls(
-            now,
-            now,
-            live,
-            known,
-            liveness,
-            readiness,
-            last_observation_at=now,
-            startup_began_at=now,
-        )
+        return cls(now, now, now, now, live, known, liveness, readiness)
 
     @property
     def all_healthy(self) -> bool:
@@ -198,7 +189,7 @@ class Health(NamedTuple):
         if check.rpc is Rpc.SERVER_LIVE:
             live = step(live, seen, Probe.LIVENESS, self.liveness)
             transitions += _transition(check, Probe.LIVENESS, self.live, live, seen)
-            if seen.answer in SILENT:
+            if REASONS[seen.answer].silences:
                 told = checks
             there = self.live.answer not in (None, Answer.UNREACHABLE)
             gone = there and seen.answer is Answer.UNREACHABLE

@@ -6,11 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Rpc
+from sidecar.core.reasons import REASONS
 from sidecar.core.state import CheckState, Health, Status
 
 # Two words that no single answer has: nothing was heard yet, and what was heard is too old.
 UNKNOWN = "unknown"
 STALE = "stale"
+
+MEANINGS: Mapping[str, str] = {
+    **{answer: row.meaning for answer, row in REASONS.items()},
+    UNKNOWN: "no answer yet that proves anything",
+    STALE: "the last answer is too old to prove anything",
+}
 
 POLLER = "poller"
 DRAIN = "drain"

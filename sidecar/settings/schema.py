@@ -11,7 +11,7 @@ from sidecar.certificates import check_authorities, check_certificate, check_key
 from sidecar.client.channel import parse_url
 from sidecar.client.metadata import to_metadata
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check
-from sidecar.core.effects import Thresholds
+from sidecar.core.reasons import Thresholds
 from sidecar.core.verdict import Policy
 from sidecar.oip import SERVICE
 from sidecar.settings import fields as f

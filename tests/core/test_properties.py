@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.checks import SERVER_LIVE, Answer, Observation
-from sidecar.core.effects import Thresholds
+from sidecar.core.reasons import Thresholds
 from sidecar.core.state import CheckState, Health
 from sidecar.core.verdict import ENDPOINTS, Policy, liveness, progress, readiness
 from tests.core.folding import CHECKS, A

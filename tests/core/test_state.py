@@ -3,8 +3,8 @@
 import pytest
 
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, for_each_answer
-from sidecar.core.effects import EFFECTS, Effect, Thresholds, evidence_of_life
 from sidecar.core.persistent_map import PersistentMap
+from sidecar.core.reasons import REASONS, Effect, Thresholds, evidence_of_life
 from sidecar.core.state import (
     CheckState,
     Probe,
@@ -35,7 +35,7 @@ CONTRACT = [
 
 def test_every_answer_has_its_row():
     assert [row[0] for row in CONTRACT] == list(Answer)
-    assert list(EFFECTS) == list(Answer)
+    assert list(REASONS) == list(Answer)
 
 
 @pytest.mark.parametrize(("answer", "effect", "_"), CONTRACT)
@@ -359,4 +359,4 @@ def test_any_answer_is_progress():
 
 
 def test_every_effect_is_used():
-    assert {effect for row in EFFECTS.values() for effect in row} == set(Effect)
+    assert {e for row in REASONS.values() for e in (row.readiness, row.liveness)} == set(Effect)

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
-from sidecar.core.effects import Thresholds
+from sidecar.core.reasons import Thresholds
 from sidecar.core.verdict import Policy, Quorum
 from sidecar.settings import BadSettings, Settings, load, variable_warnings
 from tests.support import untyped

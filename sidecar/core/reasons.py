@@ -1,0 +1,102 @@
+"""One table: what follows from each reason; and how many failures it takes.
+
+Each has one effect on readiness and another on liveness, because traffic needs
+proof that the server works and a restart needs proof that it is dead. A server
+that refuses is not dead.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import NamedTuple
+
+from sidecar.core.checks import Answer, for_each_answer
+
+
+class Effect(Enum):
+    """What an answer does to a status."""
+
+    SUCCESS = auto()  # serving, after success_threshold in a row
+    IMMEDIATE = auto()  # not serving, at once
+    COUNTED = auto()  # not serving, after failure_threshold in a row
+    NONE = auto()  # the status and its counts stay, the answer is fresh
+
+
+# What `sidecar check` ends with when a check fails for this reason.
+NOT_READY, UNREACHABLE, NO_ANSWER = 1, 3, 4
+
+
+class Row(NamedTuple):
+    """Everything that is decided about one reason.
+
+    readiness, liveness:  its effects.
+    letter:     in the strip of a check's last answers.
+    exit_code:  of `sidecar check`, when a check fails for it.
+    meaning:    in a line, for people.
+    silences:   of ServerLive: the server as a whole gave no answer. Its models are not
+                asked; they inherit the reason.
+    """
+
+    readiness: Effect
+    liveness: Effect
+    letter: str
+    exit_code: int
+    meaning: str
+    silences: bool = False
+
+
+_S, _I, _C, _N = Effect.SUCCESS, Effect.IMMEDIATE, Effect.COUNTED, Effect.NONE
+
+REASONS: Mapping[Answer, Row] = for_each_answer(
+    {
+        Answer.OK: Row(_S, _S, ".", NOT_READY, "it is as it should be"),
+        Answer.NOT_READY: Row(_I, _C, "n", NOT_READY, "the server says no"),
+        Answer.MODEL_NOT_FOUND: Row(_I, _S, "m", NOT_READY, "the server knows no such model"),
+        Answer.UNREACHABLE: Row(
+            _I, _C, "u", UNREACHABLE, "no connection to the server", silences=True
+        ),
+        Answer.SHUTTING_DOWN: Row(_I, _S, "s", NOT_READY, "the server is exiting"),
+        Answer.TIMEOUT: Row(_C, _C, "t", NO_ANSWER, "no answer in time", silences=True),
+        Answer.BUSY: Row(
+            _N, _S, "b", NOT_READY, "the server is alive and has no room for the call"
+        ),
+        Answer.REJECTED: Row(
+            _C, _S, "r", NOT_READY, "the server refused the call; the sidecar's log has its text"
+        ),
+        Answer.TLS: Row(_I, _S, "l", UNREACHABLE, "the TLS handshake fails", silences=True),
+        Answer.DENIED: Row(_I, _S, "d", NOT_READY, "the server denies access"),
+        Answer.UNIMPLEMENTED: Row(
+            _I, _S, "i", NOT_READY, "the server has no such call, or the port another protocol"
+        ),
+        Answer.ERROR: Row(
+            _C, _C, "e", NOT_READY, "the call failed; the sidecar's log has the server's text"
+        ),
+    }
+)
+
+# Answers after which a check that is serving need not be asked again any sooner.
+CALM = frozenset({Answer.OK, Answer.BUSY})
+
+
+def evidence_of_life(answer: Answer) -> int:
+    """How much an answer proves that the server lives: the strongest of several counts."""
+    if answer is Answer.OK:
+        return 3
+    if REASONS[answer].liveness is Effect.SUCCESS:
+        return 2
+    return 0 if answer is Answer.UNREACHABLE else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """How many in a row move a status: the kubelet's failureThreshold and successThreshold.
+
+    A failure less than `min_failure_interval` seconds after the last counted
+    one is not counted. For `min_duration` seconds after the last success only a
+    row of `unreachable` moves the status.
+    """
+
+    failure: int = 3
+    success: int = 1
+    min_failure_interval: float = 0
+    min_duration: float = 0
