@@ -33,7 +33,7 @@ def make_prober(settings: Settings, clock: Callable[[], float]) -> prober.Prober
     """A prober with a connection of its own; reads the TLS files and the token."""
     target = parse_url(settings.server_url, tls=settings.tls)
     args = _channel_args(settings)
-    # Whoever gave a name to expect has said how the server is to be addressed.
+    # A name that was given to expect says how the server is to be addressed.
     named = settings.authority or settings.tls_server_name
     by_name = args if named else [*args, *addresses.named(target.address)]
     files = {
@@ -85,7 +85,7 @@ def schedule(settings: Settings) -> Schedule:
 
 
 def about(settings: Settings) -> dict[str, str]:
-    """What the status document tells of the sidecar itself."""
+    """What the status document says about the sidecar itself."""
     return {"version": __version__, "server_url": settings.server_url}
 
 

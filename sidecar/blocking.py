@@ -70,7 +70,7 @@ class BlockingCalls:
 def _run(call: Callable[[], T], future: "Future[T]") -> None:
     try:
         result = call()
-    except BaseException as error:  # noqa: BLE001 (whoever waits gets it)
+    except BaseException as error:  # noqa: BLE001 (the caller that waits gets it)
         future.set_exception(error)
     else:
         future.set_result(result)

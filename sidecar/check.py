@@ -168,7 +168,7 @@ class _Inquiry:
 
 
 class _Waiting:
-    """What is waited for: on a terminal a line that is written anew, else a line a change."""
+    """What is waited for: on a terminal a line that is rewritten, else a line for each change."""
 
     def __init__(self, stream: TextIO | None, wait: float) -> None:
         self._stream = stream
@@ -188,7 +188,7 @@ class _Waiting:
             terminal.write(self._stream, f"{self._line(inquiry, awaited)}{text and '; '}{text}\n")
 
     def draw(self, inquiry: _Inquiry) -> None:
-        """Writes the terminal's line anew; its end is cut, for a line that wraps stays."""
+        """Rewrites the terminal's line; its end is cut, for a line that wraps stays."""
         if self._stream is not None and self._terminal:
             columns = terminal.columns(self._stream)
             line = self._line(inquiry, _awaited(inquiry.failing()))[: columns - 1]

@@ -85,7 +85,7 @@ def _hear_signals(command: str) -> None:
     code = SIGNALLED if command == "check" else None
     for signum in SIGNALS:
         signal.signal(signum, lambda signum, _: sys.exit(OK if code is None else code + signum))
-    if command in ("run", "demo"):  # to which it says: load the settings anew
+    if command in ("run", "demo"):  # to which it says: reload the configuration
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 

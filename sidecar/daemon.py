@@ -39,7 +39,7 @@ async def run(
 ) -> None:
     """The daemon, until it is told to stop. Whatever it raises is a bug.
 
-    `load` gives the settings anew when the file `config` or another one that
+    `load` gives the settings again when the file `config` or another one that
     they name has changed.
 
     Signals first, so that none is missed; then the endpoints, which answer

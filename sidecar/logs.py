@@ -114,7 +114,7 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     `form` is `text`, `json` or `auto`: text on a terminal, JSON elsewhere.
     """
     stream = stream or sys.stderr
-    if stream is None:  # it was closed by whoever started us
+    if stream is None:  # it was closed by the parent process
         logging.basicConfig(handlers=[logging.NullHandler()], force=True)
         return
     text = form == "text" or (form == "auto" and stream.isatty())

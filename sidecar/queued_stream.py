@@ -1,7 +1,7 @@
 """A text stream whose write never blocks: a daemon thread writes, and the rest is dropped.
 
-A pipe that nobody reads (a container runtime whose log writer hangs) stops
-whoever writes to it, and with it the event loop and every endpoint.
+A pipe that nobody reads (a container runtime whose log writer hangs) blocks
+every writer, and with it the event loop and every endpoint.
 """
 
 import io
@@ -12,26 +12,30 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TextIO
 
-ROOM = 10_000  # writes that may wait; one is a log line of some hundred bytes
+MAX_WAITING = 10_000  # writes that may wait; one is a log line of some hundred bytes
 CHUNK = 64 * 1024  # bytes that are written at once
 
 
 class QueuedStream(io.TextIOBase):
     """Takes the place of a text stream that has a file descriptor.
 
-    room:      how many writes may wait for the thread.
-    notify:    is told, in the thread, how many lines were dropped, once there is room again.
+    max_waiting:  how many writes may wait for the thread.
+    notify:       called in the thread with the number of dropped lines, once writing works again.
 
     No lock is held here: the garbage collector may run anywhere, and what it
     finds may log.
     """
 
     def __init__(
-        self, stream: TextIO, *, room: int = ROOM, notify: Callable[[int], None] = lambda _: None
+        self,
+        stream: TextIO,
+        *,
+        max_waiting: int = MAX_WAITING,
+        notify: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._fd = stream.fileno()
         self._encoding = stream.encoding
-        self._room = room
+        self._max_waiting = max_waiting
         self._notify = notify
         self._queue: SimpleQueue[bytes | threading.Event] = SimpleQueue()
         self._full = False
@@ -42,14 +46,14 @@ class QueuedStream(io.TextIOBase):
 
     @property
     def dropped(self) -> int:
-        """How many lines were dropped so far: there was no room, or the write failed."""
+        """How many lines were dropped so far: the queue was full, or the write failed."""
         return self._refused + self._failed
 
     def write(self, text: str) -> int:
         """Puts the text into the queue, or drops it; both at once."""
         # Once it is full nothing is taken until half of it is free, so that what
         # is lost is one gap, and not every other line.
-        if self._queue.qsize() >= self._room:
+        if self._queue.qsize() >= self._max_waiting:
             self._full = True
         if self._full:
             self._refused += text.count("\n")
@@ -87,7 +91,7 @@ class QueuedStream(io.TextIOBase):
             self._failed += rest.count(b"\n")
             if drained is not None:
                 drained.set()
-            if self._queue.qsize() <= self._room // 2:
+            if self._queue.qsize() <= self._max_waiting // 2:
                 self._full = False
             dropped = self.dropped
             if dropped > self._notified and not rest and not self._full:
@@ -112,7 +116,9 @@ class QueuedStream(io.TextIOBase):
         while data:
             try:
                 del data[: os.write(self._fd, data)]
-            except BlockingIOError:  # whoever shares the descriptor has made it non-blocking
+            except (
+                BlockingIOError
+            ):  # another process that shares the descriptor made it non-blocking
                 _wait_writable(self._fd)
             except OSError:  # nobody can read it any more, or the disk is full
                 break

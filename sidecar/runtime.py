@@ -122,5 +122,5 @@ def _target(settings: Settings) -> tuple[str | None, ...]:
 
 
 def summary(settings: Settings) -> dict[str, Any]:
-    """What a log line tells of settings."""
+    """What a log line says about settings."""
     return {"server_url": settings.server_url, "models": len(settings.models)}

@@ -134,14 +134,14 @@ def _one_for_all(
 
     async def produce(wanted: Wanted) -> Encoded:
         async with one_at_a_time:
-            # Whoever asks from now on wants to know of what happens from now on.
+            # A request that comes from now on must see what happens from now on.
             del coming[wanted]
             return await calls.run(make(wanted))
 
     async def give(wanted: Wanted) -> Encoded:
         if wanted not in coming:
             coming[wanted] = asyncio.create_task(produce(wanted))
-        # The one who goes away takes it from nobody.
+        # A client that disconnects cancels it for no other.
         try:
             return await asyncio.shield(coming[wanted])
         except OSError as error:  # it hangs, or there is no thread left

@@ -21,9 +21,9 @@ class Pipe:
     writer: int
     lost: list[int]
 
-    def stream(self, room: int = 1000) -> QueuedStream:
+    def stream(self, max_waiting: int = 1000) -> QueuedStream:
         with os.fdopen(self.writer, "w", encoding="utf-8", closefd=False) as file:
-            return QueuedStream(file, room=room, notify=self.lost.append)
+            return QueuedStream(file, max_waiting=max_waiting, notify=self.lost.append)
 
     def read(self, size: int = 65536) -> bytes:
         """What is in it, if anything is."""
@@ -61,9 +61,9 @@ def test_what_is_written_arrives_in_its_order(pipe):
     assert (stream.dropped, pipe.lost) == (0, [])
 
 
-def test_what_has_no_room_is_dropped_and_counted_and_told_once_there_is_room(pipe):
+def test_lines_that_do_not_fit_are_dropped_counted_and_reported(pipe):
     pipe.fill()
-    stream = pipe.stream(room=10)
+    stream = pipe.stream(max_waiting=10)
     stream.write(LINE)
     wait_until(stream._queue.empty)  # the thread waits for the pipe with it
     for _ in range(25):
@@ -81,9 +81,9 @@ def test_what_has_no_room_is_dropped_and_counted_and_told_once_there_is_room(pip
     assert (stream.dropped, pipe.lost) == (15, [15])
 
 
-def test_nothing_is_taken_before_half_of_the_room_is_free(pipe):
+def test_nothing_is_taken_before_half_of_the_queue_is_free(pipe):
     pipe.fill()
-    stream = pipe.stream(room=2000)
+    stream = pipe.stream(max_waiting=2000)
     stream.write(LINE)
     wait_until(stream._queue.empty)
     for _ in range(2000):
@@ -123,7 +123,7 @@ def test_a_descriptor_that_does_not_block_is_waited_for(pipe):
 
 
 def test_threads_may_write_at_the_same_time(pipe):
-    stream = pipe.stream(room=1000)
+    stream = pipe.stream(max_waiting=1000)
     threads = [
         threading.Thread(target=lambda: [stream.write(LINE) for _ in range(100)]) for _ in range(5)
     ]

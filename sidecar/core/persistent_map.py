@@ -25,7 +25,7 @@ class PersistentMap(Mapping[K, V]):
         self.rows = tuple(values[start : start + ROW] for start in range(0, len(values), ROW))
 
     def put(self, key: K, value: V) -> "PersistentMap[K, V]":
-        """The ledger with another value for a key that it has; KeyError for one it has not."""
+        """The map with another value for a key that it has; KeyError for one it has not."""
         number, place = divmod(self._places[key], ROW)
         rows = self.rows
         row = rows[number]

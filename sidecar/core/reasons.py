@@ -57,9 +57,7 @@ REASONS: Mapping[Answer, Row] = for_each_answer(
         ),
         Answer.SHUTTING_DOWN: Row(_I, _S, "s", NOT_READY, "the server is exiting"),
         Answer.TIMEOUT: Row(_C, _C, "t", NO_ANSWER, "no answer in time", silences=True),
-        Answer.BUSY: Row(
-            _N, _S, "b", NOT_READY, "the server is alive and has no room for the call"
-        ),
+        Answer.BUSY: Row(_N, _S, "b", NOT_READY, "the server is alive and overloaded"),
         Answer.REJECTED: Row(
             _C, _S, "r", NOT_READY, "the server refused the call; the sidecar's log has its text"
         ),

@@ -178,8 +178,8 @@ class Health(NamedTuple):
         """The health after one more answer, and every status that it moved.
 
         When ServerLive finds the server silent, every other check inherits
-        that answer; when it finds nobody there any more, what comes next has to
-        start anew. An answer to a check that is no longer asked is dropped.
+        that answer; when the server is gone, the next one has its start-up
+        before it. An answer to a check that is no longer asked is dropped.
         """
         check, checks, live = seen.check, self.checks, self.live
         if check not in checks:

@@ -212,7 +212,7 @@ class Rule(Protocol):
         ...
 
 
-# A rule applied to the health, moment and policy of whoever hands it out.
+# A rule applied to a health, a moment and a policy.
 Judge = Callable[[Collection[str]], Verdict]
 
 ENDPOINTS: Mapping[str, Rule] = {

@@ -48,7 +48,7 @@ def printable(text: str) -> str:
 
 
 def without_quotes(value: Any) -> Any:
-    """The value, or ValueError where a text is in quotes that whoever gave it did not mean."""
+    """The value, or ValueError where a text is in quotes that were not meant."""
     if isinstance(value, str):
         text = value.strip()
         for quote in QUOTES:
