@@ -1,5 +1,6 @@
 """A peer that is no gRPC server, on a port of 127.0.0.1."""
 
+import contextlib
 import socket
 import threading
 from typing import Self
@@ -13,7 +14,8 @@ class Peer:
         self.port: int = self._listener.getsockname()[1]
         self._sends, self._closes = sends, closes
         self._open: list[socket.socket] = []
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
 
     def _serve(self) -> None:
         while True:
@@ -21,7 +23,8 @@ class Peer:
                 plug, _ = self._listener.accept()
             except OSError:
                 return
-            plug.sendall(self._sends)
+            with contextlib.suppress(OSError):  # it has gone again
+                plug.sendall(self._sends)
             if self._closes:
                 plug.close()
             else:
@@ -31,6 +34,7 @@ class Peer:
         """Gives the port back."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._thread.join()
         for plug in self._open:
             plug.close()
 
