@@ -46,7 +46,7 @@ REFUSED = "reload rejected"
 IMPATIENT = (
     "import sys; from sidecar import cli, daemon, queued_stream;"
     "cli.START_DEADLINE = daemon.FILES_DEADLINE = 1;"
-    "queued_stream.QueuedStream.__init__.__kwdefaults__['room'] = 100;"
+    "queued_stream.QueuedStream.__init__.__kwdefaults__['max_waiting'] = 100;"
 )
 MAIN = "sys.exit(cli.main())"
 
@@ -251,7 +251,7 @@ def test_files_that_hang_from_the_first_moment_of_the_loop_are_waited_for(slow, 
         assert sidecar.metric(SUCCESSFUL) == 0
         slow.set(STAT, 0)
         sidecar.wait_for("/readyz", 200)
-        assert len(sidecar.records("nothing is asked")) == 1
+        assert len(sidecar.records("not polling")) == 1
         assert sidecar.metric(SUCCESSFUL) == 1
 
 
