@@ -22,22 +22,9 @@ from sidecar.client import (
     TensorMetadata,
 )
 from sidecar.demo import Refusal, Silence
-from tests.client.echo import EchoServer
 from tests.client.inference.foreign import foreign
 from tests.client.inference.test_tensors import ARRAYS
 from tests.support import eventually, untyped
-
-
-@pytest.fixture
-async def server():
-    async with EchoServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def client(server):
-    async with InferenceGRPCClient(f"127.0.0.1:{server.port}") as client:
-        yield client
 
 
 @pytest.mark.parametrize("binary", [True, False])

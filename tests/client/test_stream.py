@@ -19,21 +19,9 @@ from sidecar.client import (
 )
 from sidecar.demo import Late, Refusal, Silence
 from sidecar.oip import messages
-from tests.client.echo import EchoServer, wrapped
+from tests.client.echo import wrapped
 from tests.client.inference.foreign import foreign
 from tests.support import eventually, untyped
-
-
-@pytest.fixture
-async def server():
-    async with EchoServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def client(server):
-    async with InferenceGRPCClient(f"127.0.0.1:{server.port}") as client:
-        yield client
 
 
 def bare(value: int) -> bytes:
