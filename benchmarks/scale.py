@@ -21,14 +21,15 @@ import grpc.aio
 
 from benchmarks.figures import divide, table
 from benchmarks.processes import Contender, contender, echo_server, memory
-from sidecar import logs, prober
 from sidecar.client import InferenceGRPCClient
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
 from sidecar.core.reasons import Thresholds
 from sidecar.core.state import Health
 from sidecar.oip import SERVICE, messages
-from sidecar.poll_counter import PollCounter
-from sidecar.poller import Poller, Schedule
+from sidecar.outputs import log
+from sidecar.outputs.poll_counter import PollCounter
+from sidecar.probes import prober
+from sidecar.scheduler import Poller, Schedule
 from sidecar.store import HealthStore
 from tests.support import running_sidecar, wait_until
 
@@ -52,7 +53,7 @@ def round_of_ours(client: InferenceGRPCClient) -> Callable[[], Awaitable[None]]:
     """A round of the poller, with everything that listens to it."""
     counter = PollCounter(time.time)
     health = Health.initial(CHECKS, time.monotonic(), Thresholds(), Thresholds())
-    store = HealthStore(health, [counter, logs.log_transitions])
+    store = HealthStore(health, [counter, log.log_transitions])
     asking = prober.Prober(client, timeout=TIMEOUT, headers={}, clock=time.monotonic)
     return Poller(
         store,

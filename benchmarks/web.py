@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.figures import table
 from benchmarks.processes import cpu, echo_server, endpoint, get, plain_poller
-from sidecar.http_server import allow_many_connections
+from sidecar.outputs.http.server import allow_many_connections
 from tests.support import free_port, running_sidecar
 
 REQUESTS, AT_ONCE = 1000, 16

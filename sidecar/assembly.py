@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
 
-from sidecar import __version__, addresses, prober
+from sidecar import __version__
 from sidecar.blocking import BlockingCalls
 from sidecar.client import InferenceGRPCClient
 from sidecar.client.channel import credentials, parse_url
+from sidecar.config import Settings
 from sidecar.core.checks import Check, Observation
-from sidecar.poller import Poller, Schedule
-from sidecar.settings import Settings
+from sidecar.probes import addresses, prober
+from sidecar.scheduler import Poller, Schedule
 from sidecar.store import HealthStore
 
 

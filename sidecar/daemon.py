@@ -17,13 +17,17 @@ from typing import Any
 
 from prometheus_client.registry import CollectorRegistry
 
-from sidecar import __version__, assembly, demo, loading, logs, metrics, status, web
+from sidecar import __version__, assembly, demo, loading
 from sidecar.blocking import BlockingCalls
-from sidecar.http_server import HttpServer, address
+from sidecar.config import BadSettings, Settings, variable_warnings
+from sidecar.config.watch import Reloader
+from sidecar.demo.scenario import perform
+from sidecar.demo.server import ToyServer
 from sidecar.loading import Loaded
-from sidecar.reload import Reloader
+from sidecar.outputs import log, prometheus
+from sidecar.outputs.http import app, status
+from sidecar.outputs.http.server import HttpServer, address
 from sidecar.runtime import Runtime, summary
-from sidecar.settings import BadSettings, Settings, variable_warnings
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +57,9 @@ async def run(
     asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
     judges = runtime.judges()
-    metrics.register_process(registry, _versions(), logs.lines_dropped)
-    app = web.build_app(judges, partial(_status, runtime), partial(_scrape, runtime, registry))
-    server = HttpServer(app)
+    prometheus.register_process(registry, _versions(), log.lines_dropped)
+    http = app.build_app(judges, partial(_status, runtime), partial(_scrape, runtime, registry))
+    server = HttpServer(http)
     await server.start(bound)
     try:
         _announce(settings, bound)
@@ -102,11 +106,11 @@ async def run_demo(
     config: Path | None = None,
 ) -> None:
     """The daemon against the toy server, whose address takes the place of server_url."""
-    async with demo.ToyServer() as server:
+    async with ToyServer() as server:
         own = {"server_url": f"127.0.0.1:{server.port}"}
-        script = asyncio.create_task(demo.perform(server))
+        script = asyncio.create_task(perform(server))
         text = demo.announcement(bound.getsockname()[1], settings.drain_seconds)
-        logs.print_aside(text)
+        log.print_aside(text)
         try:
             await run(
                 settings.model_copy(update=own),
@@ -176,8 +180,8 @@ def _status(runtime: Runtime) -> Callable[[], bytes]:
     return partial(status.encode, moment)
 
 
-def _scrape(runtime: Runtime, registry: CollectorRegistry) -> metrics.Scrape:
-    return metrics.Scrape(
+def _scrape(runtime: Runtime, registry: CollectorRegistry) -> prometheus.Scrape:
+    return prometheus.Scrape(
         runtime.store.health, runtime.policy, runtime.clock(), runtime.counter.counts(), registry
     )
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sidecar import assembly
-from sidecar.certificates import latest_expiry, leaf_expiry
-from sidecar.prober import Prober
-from sidecar.settings import BadSettings, Settings
+from sidecar.config import BadSettings, Settings
+from sidecar.config.certificates import latest_expiry, leaf_expiry
+from sidecar.probes.prober import Prober
 
 # A file, and what tells it from another one in its place.
 Fingerprints = list[tuple[Path, tuple[int, ...]]]

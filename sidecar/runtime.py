@@ -8,16 +8,17 @@ from typing import Any
 
 from prometheus_client.registry import CollectorRegistry
 
-from sidecar import assembly, logs, metrics
-from sidecar.core import verdict
+from sidecar import assembly
+from sidecar.config import BadSettings, Settings
+from sidecar.core import rules
 from sidecar.core.checks import SERVER_LIVE, Answer
 from sidecar.core.state import Health
 from sidecar.history import History
 from sidecar.loading import Loaded
-from sidecar.poll_counter import PollCounter
-from sidecar.poller import Poller
-from sidecar.prober import Prober, SwappableProber
-from sidecar.settings import BadSettings, Settings
+from sidecar.outputs import log, prometheus
+from sidecar.outputs.poll_counter import PollCounter
+from sidecar.probes.prober import Prober, SwappableProber
+from sidecar.scheduler import Poller
 from sidecar.store import HealthStore
 
 logger = logging.getLogger(__name__)
@@ -40,12 +41,12 @@ class Runtime:
         self.settings = settings
         self.policy = settings.policy
         self.counter = PollCounter(time.time)
-        self.loading = metrics.Loading(registry)
+        self.loading = prometheus.Loading(registry)
         health = Health.initial(
             settings.checks, self.clock(), settings.liveness, settings.readiness
         )
         self.history = History(health.checks)
-        self.store = HealthStore(health, [self.counter, logs.log_transitions, self.history])
+        self.store = HealthStore(health, [self.counter, log.log_transitions, self.history])
         self.loaded_at = self.clock()
 
     def start(self, loaded: Loaded) -> None:
@@ -56,13 +57,13 @@ class Runtime:
         )
         self._loaded(loaded)
 
-    def judges(self) -> dict[str, verdict.Judge]:
+    def judges(self) -> dict[str, rules.Judge]:
         """For each endpoint what its rule says at the moment of the call."""
 
-        def judge(rule: verdict.Rule, exclude: Collection[str] = ()) -> verdict.Verdict:
+        def judge(rule: rules.Rule, exclude: Collection[str] = ()) -> rules.Verdict:
             return rule(self.store.health, self.clock(), self.policy, exclude)
 
-        return {endpoint: partial(judge, rule) for endpoint, rule in verdict.ENDPOINTS.items()}
+        return {endpoint: partial(judge, rule) for endpoint, rule in rules.ENDPOINTS.items()}
 
     async def apply(self, loaded: Loaded) -> None:
         """Puts settings in force, or raises BadSettings and leaves everything as it was.
@@ -81,14 +82,14 @@ class Runtime:
         settings = loaded.settings.model_copy(update=kept)
         health = self.store.health
         now = self.clock()
-        has_started = verdict.startup(health, now, self.policy).passing
+        has_started = rules.startup(health, now, self.policy).passing
         other_server = _target(settings) != _target(self.settings)
         self.settings, self.policy = settings, settings.policy
         health = health._replace(has_started=has_started)
         health = health.asking(settings.checks, now, settings.liveness, settings.readiness)
         self.store.reload(health.forget(now) if other_server else health, other_server=other_server)
         self.poller.schedule = assembly.schedule(settings)
-        logs.configure(settings.log_level, settings.log_format)
+        log.configure(settings.log_level, settings.log_format)
         self._loaded(loaded)
         logger.info("configuration reloaded", extra={"fields": summary(settings)})
         for name in fixed:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.demo import ToyServer
+from sidecar.demo.server import ToyServer
 from tests.conftest import EXPIRES
 from tests.support import clean_environment, free_port, python, running_sidecar, sidecar, wait_until
 from tests.toy import ToyProcess
@@ -219,7 +219,7 @@ def test_bad_settings_end_every_command_with_code_2_and_nothing_starts(command):
 @pytest.mark.parametrize("command", ["run", "check", "demo"])
 def test_a_bug_in_the_loop_ends_it_with_a_traceback_and_a_code_of_its_own(command):
     code = (
-        "import sys; from sidecar import prober, cli;"
+        "import sys; from sidecar.probes import prober; from sidecar import cli;"
         "prober.Prober.ask = lambda self, check: 1 / 0;"
         "sys.exit(cli.main([sys.argv[1], '--http-port=0']))"
     )
@@ -278,7 +278,7 @@ def test_a_signal_during_the_start_is_heard(command, code):
         "from sidecar import cli\n"
         "class Deliver:\n"
         "    def find_spec(self, name, *_):\n"
-        "        if name == 'sidecar.settings':\n"
+        "        if name == 'sidecar.config':\n"
         "            os.kill(os.getpid(), signal.SIGTERM)\n"
         "sys.meta_path.insert(0, Deliver())\n"
         "sys.exit(cli.main([sys.argv[1], '--http-port=0']) or 7)\n"

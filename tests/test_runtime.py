@@ -8,12 +8,12 @@ import grpc.aio
 import pytest
 from prometheus_client.registry import CollectorRegistry
 
+from sidecar.config import BadSettings, Settings, load
 from sidecar.core.checks import SERVER_LIVE, Answer
-from sidecar.core.verdict import ENDPOINTS
-from sidecar.demo import Late, Refusal, Silence, ToyServer
+from sidecar.core.rules import ENDPOINTS
+from sidecar.demo.server import Late, Refusal, Silence, ToyServer
 from sidecar.loading import Loaded, read
 from sidecar.runtime import Runtime, _target
-from sidecar.settings import BadSettings, Settings, load
 from tests.support import eventually
 
 

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import grpc
 
-from sidecar.demo import Late, Refusal, Reply, Silence, ToyServer
+from sidecar.demo.server import Late, Refusal, Reply, Silence, ToyServer
 from sidecar.oip import SERVICE
 
 

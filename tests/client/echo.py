@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import grpc
 import grpc.aio
 
-from sidecar.demo import Late, Refusal, Reply, Silence, ToyServer
+from sidecar.demo.server import Late, Refusal, Reply, Silence, ToyServer
 from sidecar.oip import messages
 
 

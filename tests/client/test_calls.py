@@ -21,7 +21,7 @@ from sidecar.client import (
     ServerMetadata,
     TensorMetadata,
 )
-from sidecar.demo import Refusal, Silence
+from sidecar.demo.server import Refusal, Silence
 from tests.client.inference.foreign import foreign
 from tests.client.inference.test_tensors import ARRAYS
 from tests.support import eventually, untyped

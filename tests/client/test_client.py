@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from sidecar.client import USE_CLIENT_DEFAULT, InferenceGRPCClient, InvalidInput
-from sidecar.demo import Refusal, Silence, ToyServer
+from sidecar.demo.server import Refusal, Silence, ToyServer
 from tests.support import eventually, free_port, untyped
 
 

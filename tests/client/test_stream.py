@@ -17,7 +17,7 @@ from sidecar.client import (
     InferResponse,
     InvalidInput,
 )
-from sidecar.demo import Late, Refusal, Silence
+from sidecar.demo.server import Late, Refusal, Silence
 from sidecar.oip import messages
 from tests.client.echo import wrapped
 from tests.client.inference.foreign import foreign

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sidecar.core.checks import SERVER_LIVE, Answer, Observation
 from sidecar.core.reasons import Thresholds
+from sidecar.core.rules import ENDPOINTS, Policy, liveness, progress, readiness
 from sidecar.core.state import CheckState, Health
-from sidecar.core.verdict import ENDPOINTS, Policy, liveness, progress, readiness
 from tests.core.folding import CHECKS, A
 
 IMMEDIATE = [

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from sidecar.settings import Settings
+from sidecar.config import Settings
 from tests.deploy.manifests import pod_of
 from tests.e2e import objects
 from tests.e2e.bounds import REPLACE, SLACK, Bounds, Probe

@@ -15,9 +15,9 @@ from kubernetes_validate.utils import all_versions, major_minor
 from prometheus_client import CollectorRegistry
 
 from sidecar import __version__
-from sidecar.core.verdict import ENDPOINTS
-from sidecar.settings import Settings
-from sidecar.web import build_app
+from sidecar.config import Settings
+from sidecar.core.rules import ENDPOINTS
+from sidecar.outputs.http.app import build_app
 from tests.deploy.manifests import (
     COMPONENT,
     DEPLOY,

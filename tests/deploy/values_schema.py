@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sidecar.settings import Settings
+from sidecar.config import Settings
 
 FILE = (
     Path(__file__).parents[2]

@@ -44,7 +44,7 @@ REFUSED = "reload rejected"
 
 # The command, with deadlines that a test can wait for and room for few log lines.
 IMPATIENT = (
-    "import sys; from sidecar import cli, daemon, queued_stream;"
+    "import sys; from sidecar import cli, daemon; from sidecar.outputs import queued_stream;"
     "cli.START_DEADLINE = daemon.FILES_DEADLINE = 1;"
     "queued_stream.QueuedStream.__init__.__kwdefaults__['max_waiting'] = 100;"
 )
@@ -296,7 +296,7 @@ def test_a_scrape_that_hangs_holds_up_no_endpoint_and_not_the_end(slow, toy, tmp
     program = (
         sys.executable,
         "-c",
-        f"{IMPATIENT} from sidecar import web; web.DEADLINE = 3; {MAIN}",
+        f"{IMPATIENT} from sidecar.outputs.http import app; app.DEADLINE = 3; {MAIN}",
     )
     with running_sidecar(tmp_path / "log", *flags, program=program, **environment) as sidecar:
         sidecar.wait_for("/readyz", 200)
@@ -435,7 +435,8 @@ def test_log_lines_that_were_dropped_are_counted_and_told_when_there_is_a_reader
 
 
 def test_a_bug_ends_it_although_nobody_reads_its_traceback(pipe):
-    code = f"{IMPATIENT} from sidecar import prober; prober.Prober.ask = lambda *_: 1 / 0; {MAIN}"
+    broken = "from sidecar.probes.prober import Prober; Prober.ask = lambda *_: 1 / 0;"
+    code = f"{IMPATIENT} {broken} {MAIN}"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "run", "--http-port=0"],
         stdout=pipe.writer,

@@ -33,7 +33,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from sidecar.demo import ToyServer
+from sidecar.demo.server import ToyServer
 from sidecar.oip import SERVICE, messages
 
 WORKER = Path(__file__).with_name("worker.py")

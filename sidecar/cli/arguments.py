@@ -1,0 +1,162 @@
+"""The arguments of the command line: the flags of each command, and all that is wrong with them."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sidecar import __version__
+from sidecar.config import Settings, is_hidden, suggestion
+
+DAY = 86400
+
+COMMANDS = {
+    "run": "the daemon, until SIGTERM or SIGINT; also without a command",
+    "check": "ask once, or until all is ready, print the findings and leave",
+    "demo": "the daemon beside a toy server whose models load, fail and recover",
+    "config": "validate the settings and print those in force, secrets masked",
+}
+
+OUTPUTS = ("text", "json")
+
+# The flags of a command that are no settings: what stands for the value, and the help.
+EVERYWHERE = {"--config": ("FILE", "settings file, YAML (SIDECAR_CONFIG)")}
+FLAGS = {
+    "check": {
+        "--wait": ("SECONDS", "wait so long for all to be ready"),
+        "--output": (
+            "|".join(OUTPUTS),
+            "the findings as /readyz?verbose prints them, or the document of /status",
+        ),
+    }
+}
+SWITCHES = {"config": {"--schema": "print their JSON Schema instead"}}
+
+HELP = ("-h", "--help")
+SETTINGS = {"--" + name.replace("_", "-"): name for name in Settings.model_fields}
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What the command line asks for.
+
+    flags:  the values of the flags that were given.
+    wrong:  what is wrong, a line each.
+    """
+
+    command: str
+    flags: dict[str, str] = field(default_factory=dict)
+    switches: set[str] = field(default_factory=set)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings that were given, by name."""
+        return {SETTINGS[flag]: text for flag, text in self.flags.items() if flag in SETTINGS}
+
+    @property
+    def config(self) -> str | None:
+        """The settings file, if one was given."""
+        return self.flags.get("--config")
+
+    @property
+    def wait(self) -> str:
+        """For how many seconds a check waits."""
+        return self.flags.get("--wait", "0")
+
+    @property
+    def output(self) -> str:
+        """What a check prints."""
+        return self.flags.get("--output", OUTPUTS[0])
+
+
+def parse(args: list[str]) -> Arguments:
+    """The arguments, of which the first is the command. Help and version end the process."""
+    command, *rest = args
+    if command in (*HELP, "--version"):
+        _parser().parse_args(args)
+    found = Arguments(command)
+    if command in COMMANDS:
+        _read(found, rest)
+        found.wrong.extend(_wrong_values(found))
+    else:
+        close = suggestion(command, COMMANDS)
+        found.wrong.append(
+            f"{_shown(command)}: unknown command{close}; allowed: {', '.join(COMMANDS)}"
+        )
+    return found
+
+
+def _read(found: Arguments, rest: list[str]) -> None:
+    """Takes the flags of a command, and notes what is none."""
+    command = found.command
+    switches = SWITCHES.get(command, {})
+    flags = {*SETTINGS, *EVERYWHERE, *FLAGS.get(command, {})}
+    last = ""
+    while rest:
+        arg = rest.pop(0)
+        if arg in HELP:
+            _parser().parse_args([command, arg])
+        if arg in switches:
+            found.switches.add(arg)
+            last = ""
+            continue
+        # What follows the value of a flag may be the rest of it, and a secret.
+        hidden = bool(last) and (last not in flags or is_hidden(SETTINGS.get(last)))
+        if not arg.startswith("--" if hidden else "-"):
+            what = f"something unexpected after {last}" if hidden else f"{_shown(arg)}: unexpected"
+            line = f"{what}; flags begin with --"
+            if line not in found.wrong:
+                found.wrong.append(line)
+            continue
+        flag, has_value, value = arg.partition("=")
+        last = flag
+        if not has_value and rest and not rest[0].startswith("--"):
+            has_value, value = "=", rest.pop(0)
+        if flag not in flags:
+            close = suggestion(flag.lower().replace("_", "-"), flags | {*switches})
+            wrong = "takes no value" if flag in switches else f"there is no such flag{close}"
+            found.wrong.append(f"{flag}: {wrong}")
+        elif not has_value:
+            found.wrong.append(f"{flag}: a value is missing")
+        else:
+            found.flags[flag] = value
+
+
+def _shown(arg: str) -> str:
+    """An argument as it is, or in quotes where it would not be seen."""
+    return arg if arg.strip() and arg.isprintable() else repr(arg)
+
+
+def _wrong_values(found: Arguments) -> Iterator[str]:
+    """What is wrong with the flags that are no settings, in the words of bad settings."""
+    try:
+        fits = 0 <= float(found.wait) <= DAY
+    except ValueError:
+        fits = False
+    if not fits:
+        yield f"wait: given {found.wait!r} by --wait; allowed: seconds, from 0 to a day"
+    if found.output not in OUTPUTS:
+        words = " or ".join(OUTPUTS)
+        yield f"output: given {found.output!r} by --output; allowed: {words}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    """What prints the help; the values are not parsed by it, because it ends at the first error."""
+    parser = argparse.ArgumentParser(
+        prog="sidecar",
+        description="Asks an inference server after its health and tells Kubernetes.",
+        epilog="The settings are flags of every command: sidecar run --help",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command, meaning in COMMANDS.items():
+        sub = commands.add_parser(command, help=meaning, description=meaning)
+        for flag, (metavar, text) in {**EVERYWHERE, **FLAGS.get(command, {})}.items():
+            sub.add_argument(flag, metavar=metavar, help=text)
+        for switch, text in SWITCHES.get(command, {}).items():
+            sub.add_argument(switch, action="store_true", help=text)
+        for flag, name in SETTINGS.items():
+            setting = Settings.model_fields[name]
+            text = f"{setting.description} (default: {setting.default})"
+            sub.add_argument(flag, metavar="VALUE", help=text)
+    return parser

@@ -1,0 +1,218 @@
+"""A single check: asks once, or until all is ready, and says what it came to."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, TextIO
+
+from sidecar import assembly
+from sidecar.cli import terminal
+from sidecar.config import Settings
+from sidecar.core.checks import SERVER_LIVE, Check
+from sidecar.core.reasons import NO_ANSWER, REASONS, Thresholds
+from sidecar.core.rules import Verdict, readiness
+from sidecar.core.state import Health
+from sidecar.history import History
+from sidecar.outputs import log
+from sidecar.outputs.http import status
+from sidecar.store import Change, HealthStore
+
+READY = 0
+
+# In a single round each check is asked once, so that one answer has to do.
+ONCE = Thresholds(failure=1, success=1)
+
+NAMED = 3  # of the checks that are waited for
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The exit code, the findings as /readyz?verbose prints them, and the status document.
+
+    `signum` is the signal that ended the waiting, if one did.
+    """
+
+    code: int
+    findings: str
+    document: Mapping[str, Any]
+    signum: int | None = None
+
+
+async def run(settings: Settings, wait: float, stream: TextIO | None) -> Outcome:
+    """Asks everything once, and again and again for so many seconds while it is not ready.
+
+    The first round always comes to its end, a later one is cut when the time
+    is over. What is waited for, and the server's own texts, go to the stream.
+    SIGTERM and SIGINT end the waiting.
+    """
+    inquiry = _Inquiry(settings, wait)
+    waiting = _Waiting(stream, wait)
+    prober = assembly.make_prober(settings, inquiry.clock)
+    # Jitter keeps daemons apart that go on for ever; here somebody waits for the first answer.
+    schedule = replace(assembly.schedule(settings), jitter=0)
+    poller = assembly.make_poller(inquiry.store, schedule, prober, inquiry.clock)
+    first_round = asyncio.Event()
+
+    def done() -> bool:
+        first_round.set()
+        if inquiry.over:
+            return True
+        waiting.tell(inquiry)
+        return False
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(1)
+            waiting.draw(inquiry)
+
+    signalled = _signal()
+    polling = asyncio.create_task(poller.run(done))
+    ticking = asyncio.create_task(tick())
+    either: set[asyncio.Future[Any]] = {polling, signalled}
+    try:
+        await asyncio.wait(either, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        if not first_round.is_set():
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if polling.done():
+            polling.result()
+    finally:
+        tasks = [polling, ticking]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await prober.close()
+    waiting.end(inquiry.details())
+    return replace(inquiry.outcome(), signum=signalled.result() if signalled.done() else None)
+
+
+def _signal() -> "asyncio.Future[signal.Signals]":
+    """The first signal to stop, once there is one."""
+    loop = asyncio.get_running_loop()
+    coming: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def told(signum: signal.Signals) -> None:
+        if not coming.done():
+            coming.set_result(signum)
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, told, signum)
+    return coming
+
+
+class _Inquiry:
+    """What is asked, what is known so far, and what it would come to."""
+
+    def __init__(self, settings: Settings, wait: float) -> None:
+        self.clock = time.monotonic
+        self._about = assembly.about(settings)
+        self._policy = settings.policy
+        self._texts: dict[Check, str] = {}
+        thresholds = (settings.liveness, settings.readiness) if wait else (ONCE, ONCE)
+        health = Health.initial(settings.checks, self.clock(), *thresholds)
+        self._ends = health.started_at + wait
+        self._history = History(health.checks)
+        self.store = HealthStore(health, [self._keep_text, self._history])
+
+    def _keep_text(self, change: Change) -> None:
+        seen = change.observation
+        if seen is None:
+            return
+        if seen.check == SERVER_LIVE and REASONS[seen.answer].silences:
+            self._texts.clear()  # the others are not asked, and what they said is over
+        self._texts[seen.check] = seen.detail
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return self.clock() - self.store.health.started_at
+
+    @property
+    def over(self) -> bool:
+        """Whether all is ready, or the time is over."""
+        return self._verdict().passing or self.clock() >= self._ends
+
+    def _verdict(self) -> Verdict:
+        return readiness(self.store.health, self.clock(), self._policy)
+
+    def failing(self) -> dict[Check, str]:
+        """The word of each check that keeps readiness from passing."""
+        findings = zip(self.store.health.checks, self._verdict().findings, strict=True)
+        return {c: f.word for c, f in findings if not f.passing and self._policy.counts(c)}
+
+    def details(self) -> list[str]:
+        """For each check that was not answered with ok, the server's or gRPC's own text."""
+        texts = ((check, self._texts.get(check)) for check in self.store.health.checks)
+        return [f"{check.name}: {log.printable(text)}" for check, text in texts if text]
+
+    def outcome(self) -> Outcome:
+        """What it comes to at this moment."""
+        health, now = self.store.health, self.clock()
+        ready = self._verdict()
+        moment = status.Moment(
+            health,
+            self._policy,
+            now,
+            about=self._about,
+            reload_successful=True,
+            loaded_at=health.started_at,
+            pasts=self._history.pasts(),
+        )
+        answers = [health.checks[check].answer for check in self.failing()]
+        # When several fail the least counts: that something was answered proves more than silence.
+        codes = [NO_ANSWER if answer is None else REASONS[answer].exit_code for answer in answers]
+        return Outcome(
+            READY if ready.passing else min(codes),
+            ready.report("readyz"),
+            status.document(moment),
+        )
+
+
+class _Waiting:
+    """What is waited for: on a terminal a line that is rewritten, else a line for each change."""
+
+    def __init__(self, stream: TextIO | None, wait: float) -> None:
+        self._stream = stream
+        self._of = f" of {wait:g} s" if wait else ""
+        self._terminal = stream is not None and stream.isatty()
+        self._shown = ""
+
+    def tell(self, inquiry: _Inquiry) -> None:
+        """Tells what is waited for at the end of a round."""
+        if self._terminal:
+            self.draw(inquiry)
+            return
+        awaited = _awaited(inquiry.failing())
+        if awaited != self._shown:
+            self._shown = awaited
+            text = next(iter(inquiry.details()), "")
+            terminal.write(self._stream, f"{self._line(inquiry, awaited)}{text and '; '}{text}\n")
+
+    def draw(self, inquiry: _Inquiry) -> None:
+        """Rewrites the terminal's line; its end is cut, for a line that wraps stays."""
+        if self._stream is not None and self._terminal:
+            columns = terminal.columns(self._stream)
+            line = self._line(inquiry, _awaited(inquiry.failing()))[: columns - 1]
+            terminal.write(self._stream, f"\r{line:{len(self._shown)}}")
+            self._shown = line
+
+    def end(self, lines: Iterable[str]) -> None:
+        """Takes the terminal's line away, and writes these."""
+        if self._terminal and self._shown:
+            terminal.write(self._stream, f"\r{'':{len(self._shown)}}\r")
+        for line in lines:
+            terminal.write(self._stream, f"{line}\n")
+
+    def _line(self, inquiry: _Inquiry, awaited: str) -> str:
+        return f"waiting for {awaited}, {int(inquiry.elapsed)} s{self._of}"
+
+
+def _awaited(failing: Mapping[Check, str]) -> str:
+    """The names and words of the checks that are waited for; of the server alone if it is one."""
+    if SERVER_LIVE in failing:
+        failing = {SERVER_LIVE: failing[SERVER_LIVE]}
+    named = ", ".join(f"{check.name} ({word})" for check, word in islice(failing.items(), NAMED))
+    others = len(failing) - NAMED
+    return f"{named} and {others} more" if others > 0 else named

@@ -1,0 +1,33 @@
+"""Every setting: declared once, read from flags, environment and file, refused in plain words.
+
+schema.py       the settings themselves, and the values that they hand out
+fields.py       what each kind of setting takes, and how people may write it
+models.py       the same of the list of models
+rules.py        what holds between two settings
+environment.py  variables: settings, Kubernetes' links to Services, misspelt ones
+yaml_file.py    the settings file, and what YAML silently makes of it
+wording.py      why a value is bad, in a sentence
+sources.py      where settings come from, and every error at once
+"""
+
+from sidecar.config.environment import suggestion
+from sidecar.config.load import (
+    BadSettings,
+    config_path,
+    is_hidden,
+    load,
+    variable_warnings,
+)
+from sidecar.config.models import Model
+from sidecar.config.schema import Settings
+
+__all__ = [
+    "BadSettings",
+    "Model",
+    "Settings",
+    "config_path",
+    "is_hidden",
+    "load",
+    "suggestion",
+    "variable_warnings",
+]

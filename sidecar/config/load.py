@@ -1,0 +1,173 @@
+"""Where settings come from: flag, environment, file, default; and every error at once."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from sidecar.config import errors, yaml_file
+from sidecar.config.environment import CONFIG, PREFIX, Variables, suggestion
+from sidecar.config.models import without_quotes
+from sidecar.config.rules import Rules
+from sidecar.config.schema import Settings
+from sidecar.config.types import Allowed
+
+NAMES = tuple(Settings.model_fields)
+
+
+class BadSettings(Exception):
+    """Everything that is wrong with the settings, one line each."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def config_path(given: str | None) -> Path | None:
+    """The settings file: the one that the command line gave, else the environment's, if any."""
+    path = given or os.environ.get(CONFIG)
+    return Path(path) if path else None
+
+
+def variable_warnings(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that looks like a setting and sets nothing."""
+    return Variables(environ, NAMES).warnings
+
+
+def is_hidden(name: str | None) -> bool:
+    """Whether what is given for a setting may be a secret, so that errors do not repeat it."""
+    return name is not None and _allowed(name).show is not repr
+
+
+def load(
+    flags: Mapping[str, str], config: str | None = None, own: Mapping[str, Any] | None = None
+) -> Settings:
+    """The settings that are in force, or BadSettings.
+
+    `flags` are the settings that the command line gave, by name; `config` is
+    the settings file it gave, if any; `own` are those that the command brings
+    itself, so that nobody may give them.
+    """
+    own = own or {}
+    lines: list[str] = []
+    path = config_path(config)
+    file = yaml_file.Document()
+    try:
+        if path:
+            without_quotes(str(path))
+            file = yaml_file.read(path, _may_be_shown)
+    except ValueError as error:
+        lines.append(f"config: given {str(path)!r}: {error}; allowed: the path of a YAML file")
+    variables = Variables(os.environ, NAMES)
+    given = _Given(flags, variables.given, file, path)
+
+    wrong = [(name, f"{name}: {reason}") for name, reason in variables.wrong]
+    wrong += [(name, f"{name}: {path}, {why}") for name, why in file.wrong if name in NAMES]
+    wrong += [
+        (name, f"{name}: {given.of(name)}the demo has its own, which cannot be changed")
+        for name in own
+        if name in given.values
+    ]
+    # Where a whole value is read as something else, what else is wrong with it says nothing.
+    told = {n for n, _ in file.wrong if (n,) in file.read_as and given.by_file(n)} | {*own}
+    settings, reasons = _validate({**given.values, **own}, given)
+    wrong += [
+        (name, f"{name}: {given.of(name)}{', '.join(why)}; allowed: {_allowed(name).text}")
+        if name in NAMES
+        else (name, f"{name}: there is no such setting{suggestion(_plain(name), NAMES)}")
+        for name, why in reasons.items()
+        if name not in told or name not in NAMES
+    ]
+    order = {name: position for position, name in enumerate(NAMES)}
+    lines += [line for _, line in sorted(wrong, key=lambda one: order.get(one[0], len(order)))]
+    if lines:
+        raise BadSettings(lines)
+    return settings
+
+
+def _validate(values: Mapping[str, Any], given: "_Given") -> tuple[Settings, dict[str, list[str]]]:
+    """The settings, with the default for each bad value; and why it is bad, by name."""
+    reasons: dict[str, list[str]] = {}
+    try:
+        settings = Settings(**values)
+    except ValidationError as invalid:
+        for error in invalid.errors(include_url=False):
+            told = reasons.setdefault(str(error["loc"][0]), [])
+            if (reason := given.reason(error)) not in told:  # an alias has what its anchor has
+                told.append(reason)
+        good = {name: value for name, value in values.items() if name not in reasons}
+        settings = Settings(**good)
+    for name, reason in Rules(settings, frozenset(reasons), values).broken():
+        reasons.setdefault(name, []).append(reason)
+    return settings, reasons
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What was given where, to be repeated in errors."""
+
+    flags: Mapping[str, str]
+    environment: Mapping[str, str]
+    file: yaml_file.Document
+    path: Path | None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values that were given, each from the first source that has it."""
+        return {**self.file.values, **self.environment, **self.flags}
+
+    def source(self, name: str) -> str:
+        """Where the value comes from; empty for a default."""
+        if name in self.flags:
+            return "--" + name.replace("_", "-")
+        if name in self.environment:
+            return PREFIX + name.upper()
+        return str(self.path) if self.by_file(name) else ""
+
+    def by_file(self, name: str) -> bool:
+        """Whether the value is the file's: it has one, and nothing overrides it."""
+        return name in self.file.values and name not in {**self.flags, **self.environment}
+
+    def of(self, name: str) -> str:
+        """The value of a setting, and its source; empty where there is no value."""
+        if source := self.source(name):
+            return f"given {_allowed(name).show(self.values[name])} by {source}: "
+        default = Settings.model_fields[name].default
+        return "" if default is None else f"default {default!r}: "
+
+    def reason(self, error: ErrorDetails) -> str:
+        """Why a value is bad; where YAML reads something else than text, the line as well."""
+        place = tuple(map(str, error["loc"]))
+        if self.by_file(place[0]):
+            place = self.file.anchored_at(place)
+        name, *inner = place
+        why = errors.reason(error)
+        if errors.wants_text(error):
+            why = "not text, so it must be in quotes"
+            if self.by_file(name) and (what := self.file.what_is_at(place)):
+                why = f"{what}, and {errors.is_text(name, inner)}: quote it"
+                del inner[1:]  # which the reason names by now
+        # What should have been the value of a header may stand in its name's place.
+        return errors.of_model(inner, error, why) if inner and name == "models" else why
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "_").lower()
+
+
+def _allowed(name: str) -> Allowed:
+    """The words of a setting; of an optional one they stand inside its union."""
+    annotation = Settings.model_fields[name]
+    members = [getattr(member, "__metadata__", ()) for member in get_args(annotation.annotation)]
+    return next(m for m in chain(annotation.metadata, *members) if isinstance(m, Allowed))
+
+
+def _may_be_shown(name: str, text: str) -> str:
+    """What is written for a setting, unless its errors hide what was given."""
+    shown = _allowed(name).show(text) if name in NAMES else text
+    return text if shown == repr(text) else shown

@@ -1,0 +1,88 @@
+"""New settings and replaced files: looked for now and then, and in force whole or not."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+from sidecar.blocking import BlockingCalls
+from sidecar.config import BadSettings
+from sidecar.loading import Loaded, fingerprints
+
+logger = logging.getLogger(__name__)
+
+
+class Reloader:
+    """Watches the settings file and the files that the settings name.
+
+    loaded:    in force at the start.
+    config:    the settings file, if there is one.
+    files:     makes the calls that look at files and read them.
+    asked:     set when files are to be read again now, changed or not.
+    load:      the settings and their files as they would be now; BadSettings or OSError.
+    apply:     puts them in force, or raises BadSettings and changes nothing.
+    refused:   is told when new ones are not put in force.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        config: Path | None,
+        files: BlockingCalls,
+        asked: asyncio.Event,
+        *,
+        load: Callable[[], Loaded],
+        apply: Callable[[Loaded], Awaitable[None]],
+        refused: Callable[[], None],
+    ) -> None:
+        self._loaded = loaded
+        self._config = config
+        self._files = files
+        self._load = load
+        self._apply = apply
+        self._refused = refused
+        self._asked = asked
+
+    async def run(self) -> None:
+        """Watches until cancelled."""
+        wrong: list[str] = []
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._loaded.settings.reload_interval_seconds):
+                    await self._asked.wait()
+            asked = self._asked.is_set()
+            self._asked.clear()
+            # What was refused may have become right without another file: the
+            # server may know the new certificate by now.
+            found = await self._reload(always=asked or bool(wrong))
+            if found and (asked or found != wrong):
+                for line in found:
+                    logger.warning("reload rejected: %s", line)
+            wrong = found
+
+    async def _reload(self, *, always: bool) -> list[str]:
+        """What is wrong with the new settings, line by line; nothing when they are in force."""
+        paths = self._paths()
+        try:
+            seen = await self._files.run(partial(fingerprints, paths))
+            if seen == self._loaded.seen and not always:
+                return []
+            loaded = await self._files.run(self._load)
+            await self._apply(loaded)
+        except BadSettings as error:
+            self._refused()
+            return error.lines
+        except TimeoutError as error:  # the file system hangs
+            self._refused()
+            return [f"{error}: {', '.join(map(str, paths))}"]
+        except OSError as error:  # a file went while it was read
+            self._refused()
+            return [str(error)]
+        self._loaded = loaded
+        return []
+
+    def _paths(self) -> list[Path]:
+        config = [] if self._config is None else [self._config]
+        return [*config, *self._loaded.settings.files.values()]

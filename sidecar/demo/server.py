@@ -1,0 +1,164 @@
+"""A small real inference server whose replies are chosen; for `sidecar demo` and the tests."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from sidecar.oip import SERVICE, messages
+
+Request = TypeVar("Request", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is not OK."""
+
+    code: grpc.StatusCode
+    details: str = ""
+
+
+class Silence:
+    """No answer until the caller gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An answer after so many seconds."""
+
+    seconds: float
+    reply: "Reply"
+
+
+# True and False are the protocol's answers, bytes a reply as it stands, well-formed or not.
+Reply = bool | bytes | Refusal | Silence | Late
+
+
+class ToyServer:
+    """A real gRPC server on loopback. Its answers may be changed at any time.
+
+    live, ready:  the answers to ServerLive and ServerReady; `ready` None
+                  means ready when all models are.
+    models:       the answer for each model, by `name` or `name:version`; one
+                  that is not here is NOT_FOUND.
+    asked:        how often each call was made.
+    metadata:     what came with the latest call.
+    """
+
+    def __init__(self, models: dict[str, Reply] | None = None, *, service: str = SERVICE) -> None:
+        self.live: Reply = True
+        self.ready: Reply | None = None
+        self.models: dict[str, Reply] = dict(models or {})
+        self.asked: Counter[str] = Counter()
+        self.metadata: dict[str, str | bytes] = {}
+        self.port = 0
+        self._service = service
+        self._server: grpc.aio.Server | None = None
+
+    async def start(
+        self,
+        port: int = 0,
+        creds: grpc.ServerCredentials | None = None,
+        options: Sequence[tuple[str, Any]] = (),
+    ) -> None:
+        """Listens on the port of 127.0.0.1, 0 for a free one; `port` then tells which.
+
+        `options` are gRPC's, for the server.
+        """
+        # Without the first a second server could share a port that is taken.
+        own = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1))
+        server = grpc.aio.server(options=[*own, *options])
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(self._service, self.handlers()),)
+        )
+        address = f"127.0.0.1:{port}"
+        self.port = (
+            server.add_insecure_port(address)
+            if creds is None
+            else server.add_secure_port(address, creds)
+        )
+        await server.start()
+        self._server = server
+
+    def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+        """What answers each call, by the call's name."""
+        return {
+            "ServerLive": self._handler(
+                "ServerLive",
+                messages.ServerLiveRequest,
+                lambda _: self.live,
+                lambda value: messages.ServerLiveResponse(live=value),
+            ),
+            "ServerReady": self._handler(
+                "ServerReady",
+                messages.ServerReadyRequest,
+                lambda _: self._server_ready(),
+                lambda value: messages.ServerReadyResponse(ready=value),
+            ),
+            "ModelReady": self._handler(
+                "ModelReady",
+                messages.ModelReadyRequest,
+                self._model_ready,
+                lambda value: messages.ModelReadyResponse(ready=value),
+            ),
+        }
+
+    async def stop(self) -> None:
+        """Closes the port and every connection at once."""
+        if self._server is not None:
+            await self._server.stop(grace=None)
+            self._server = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def _server_ready(self) -> Reply:
+        if self.ready is not None:
+            return self.ready
+        return all(reply is True for reply in self.models.values())
+
+    def _model_ready(self, request: messages.ModelReadyRequest) -> Reply:
+        name = f"{request.name}:{request.version}" if request.version else request.name
+        missing = Refusal(grpc.StatusCode.NOT_FOUND, f"no model is called {name}")
+        return self.models.get(name, missing)
+
+    def _handler(
+        self,
+        rpc: str,
+        request_type: type[Request],
+        choose: Callable[[Request], Reply],
+        wrap: Callable[[bool], Message],
+    ) -> "grpc.RpcMethodHandler[Request, bytes]":
+        async def handle(
+            request: Request, context: "grpc.aio.ServicerContext[Request, bytes]"
+        ) -> bytes:
+            self.asked[rpc] += 1
+            self.metadata = dict(context.invocation_metadata() or ())
+            reply = choose(request)
+            if isinstance(reply, Late):
+                await asyncio.sleep(reply.seconds)
+                reply = reply.reply
+            if isinstance(reply, Refusal):
+                await context.abort(reply.code, reply.details)
+            if isinstance(reply, Silence):
+                await asyncio.Event().wait()
+            return reply if isinstance(reply, bytes) else wrap(bool(reply)).SerializeToString()
+
+        return grpc.unary_unary_rpc_method_handler(
+            handle, request_deserializer=request_type.FromString
+        )

@@ -1,0 +1,1 @@
+"""HTTP: the endpoints, the port, the JSON document and the page."""

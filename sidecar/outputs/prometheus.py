@@ -1,0 +1,195 @@
+"""Health for Prometheus: the families of one scrape, and those of this process."""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
+
+import prometheus_client as prom
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from sidecar.core.checks import SERVER_READY, Rpc
+from sidecar.core.rules import ENDPOINTS, Policy, is_stale
+from sidecar.core.state import CheckState, Health, Status
+from sidecar.outputs.poll_counter import BUCKETS, Counts
+
+CHECK_LABELS = ("rpc", "model", "version")
+MODEL_LABELS = ("model", "version")
+
+Family = GaugeMetricFamily | CounterMetricFamily
+
+
+class Scrape(Collector):
+    """What one scrape shows, all of it of one moment; it may be written later, in a thread.
+
+    health, policy:  in force at that moment.
+    now:             the moment, in monotonic seconds.
+    counts:          what was counted until then.
+    registry:        of the families that belong to this process.
+    """
+
+    def __init__(
+        self,
+        health: Health,
+        policy: Policy,
+        now: float,
+        counts: Counts,
+        registry: CollectorRegistry,
+    ) -> None:
+        self._health = health
+        self._policy = policy
+        self._now = now
+        self._counts = counts
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        """The families, one after the other."""
+        yield from self._polls()
+        yield from self._checks()
+        yield from self._registry.collect()
+
+    def _polls(self) -> Iterator[Metric]:
+        polls = CounterMetricFamily(
+            "inference_polls", "Questions asked of the server.", labels=("rpc",)
+        )
+        failures = CounterMetricFamily(
+            "inference_poll_failures",
+            "Questions that were not answered with true, by reason.",
+            labels=("rpc", "reason"),
+        )
+        duration = HistogramMetricFamily(
+            "inference_poll_duration_seconds",
+            "How long a question took, failed ones included.",
+            labels=("rpc",),
+        )
+        for rpc, counts in self._counts.polls.items():
+            upto = list(accumulate(counts))
+            polls.add_metric((rpc,), upto[-1])
+            buckets = zip((*map(str, BUCKETS), "+Inf"), upto, strict=True)
+            duration.add_metric((rpc,), list(buckets), self._counts.seconds[rpc])
+        for labels, count in self._counts.failures.items():
+            failures.add_metric(labels, count)
+        yield from (polls, failures, duration)
+
+    def _checks(self) -> Iterator[Metric]:
+        live, ready, model, passing, changes, success, time_to_ready = families = self._families()
+        health, policy, now, counts = self._health, self._policy, self._now, self._counts
+
+        def is_ready(state: CheckState) -> bool:
+            return state.status is Status.SERVING and not is_stale(state, now, policy)
+
+        live.add_metric((), health.live.status is Status.SERVING)
+        for check, state in health.checks.items():
+            labels = (check.model, check.version)
+            if check == SERVER_READY:
+                ready.add_metric((), is_ready(state))
+            elif check.rpc is Rpc.MODEL_READY:
+                model.add_metric(labels, is_ready(state))
+                first = state.first_serving_at
+                took = float("nan") if first is None else first - health.startup_began_at
+                time_to_ready.add_metric(labels, took)
+            changes.add_metric((check.rpc, *labels), counts.transitions.get(check, 0))
+            success.add_metric((check.rpc, *labels), counts.last_success.get(check, 0))
+        for endpoint, rule in ENDPOINTS.items():
+            passing.add_metric((endpoint,), rule(health, now, policy).passing)
+        yield from families
+
+    @staticmethod
+    def _families() -> tuple[Family, ...]:
+        return (
+            GaugeMetricFamily("inference_server_live", "Whether the server lives (cached)."),
+            GaugeMetricFamily(
+                "inference_server_ready", "Whether the server says that it is ready (cached)."
+            ),
+            GaugeMetricFamily(
+                "inference_model_ready", "Whether the model is ready (cached).", labels=MODEL_LABELS
+            ),
+            GaugeMetricFamily(
+                "inference_health_passing",
+                "Whether the sidecar's endpoint passes.",
+                labels=("probe",),
+            ),
+            CounterMetricFamily(
+                "inference_status_transitions",
+                "How often the status of a check changed; of ServerLive, its liveness.",
+                labels=CHECK_LABELS,
+            ),
+            GaugeMetricFamily(
+                "inference_last_success_timestamp_seconds",
+                "When the check was last answered with true, 0 if never.",
+                labels=CHECK_LABELS,
+            ),
+            GaugeMetricFamily(
+                "inference_model_time_to_ready_seconds",
+                "From the start, or the server's loss, to the model's first readiness, NaN before.",
+                labels=MODEL_LABELS,
+            ),
+        )
+
+
+class Loading:
+    """What is known of the settings and files in force: when they were loaded, what expires."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.successful = True
+        self._successful = prom.Gauge(
+            "inference_sidecar_config_last_reload_successful",
+            "Whether the last loading of the settings was successful.",
+            registry=registry,
+        )
+        self._loaded_at = prom.Gauge(
+            "inference_sidecar_config_last_reload_success_timestamp_seconds",
+            "When the settings were last loaded successfully.",
+            registry=registry,
+        )
+        self._expiry = prom.Gauge(
+            "inference_tls_certificate_expiry_timestamp_seconds",
+            "The latest expiry in the bundle (ca), the expiry of the first certificate (cert).",
+            ("file",),
+            registry=registry,
+        )
+
+    def succeeded(self, at: float, certificates: Mapping[str, float]) -> None:
+        """Settings are in force since `at`; each TLS file's expiry. Unix times."""
+        self.successful = True
+        self._successful.set(1)
+        self._loaded_at.set(at)
+        self._expiry.clear()
+        for file, expires in certificates.items():
+            self._expiry.labels(file).set(expires)
+
+    def failed(self) -> None:
+        """New settings were refused; those in force are the old ones."""
+        self.successful = False
+        self._successful.set(0)
+
+
+class _LogLines(Collector):
+    """Counts the log lines that were dropped."""
+
+    def __init__(self, dropped: Callable[[], int]) -> None:
+        self._dropped = dropped
+
+    def collect(self) -> Iterator[Metric]:
+        """The count of this moment."""
+        name, text = "log_lines_dropped", "Log lines that standard error did not take."
+        yield CounterMetricFamily(f"inference_sidecar_{name}", text, value=self._dropped())
+
+
+def register_process(
+    registry: CollectorRegistry, versions: Mapping[str, str], log_lines_dropped: Callable[[], int]
+) -> None:
+    """What is known of this process itself: its versions, its log, its resources."""
+    # Otherwise a `_created` gauge would stand beside each counter and histogram.
+    prom.disable_created_metrics()  # type: ignore[no-untyped-call]
+    prom.Info("inference_sidecar_build", "Versions of the sidecar.", registry=registry).info(
+        dict(versions)
+    )
+    registry.register(_LogLines(log_lines_dropped))
+    prom.ProcessCollector(registry=registry)
+    prom.PlatformCollector(registry=registry)
+    prom.GCCollector(registry=registry)

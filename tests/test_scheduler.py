@@ -1,0 +1,338 @@
+"""When rounds start, whom they ask, and how many questions are in flight: no real time passes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, Rpc
+from sidecar.core.reasons import Thresholds
+from sidecar.core.state import Health, Status
+from sidecar.scheduler import Poller, Schedule
+from sidecar.store import Change, HealthStore
+from tests.core.folding import CHECKS, A, B
+
+STEADY = Schedule(period=5, recovery_period=1, jitter=0, concurrency=8)
+
+
+@dataclass
+class World:
+    """A clock that moves when something sleeps, a server whose answers are chosen, and a diary."""
+
+    schedule: Schedule = STEADY
+    checks: tuple[Check, ...] = CHECKS
+    answers: dict[Check, str] = field(default_factory=dict)
+    takes: Callable[[Check], float] = lambda _: 0
+    rounds: int = 3
+    chance: Callable[[float, float], float] = lambda low, high: (low + high) / 2
+    liveness: Thresholds = field(default_factory=Thresholds)
+    changes: list[Change] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.now = 0.0
+        self.asked: list[tuple[float, Check]] = []
+        self.in_flight = self.most_in_flight = 0
+        self.lost = asyncio.Event()
+        self.established = asyncio.Event()
+        self.finished = asyncio.Event()
+        self.on_sleep: Callable[[float], Awaitable[None]] | None = None
+        health = Health.initial(self.checks, 0, self.liveness, Thresholds())
+        self.store = HealthStore(health, [self.changes.append])
+        self.poller = Poller(
+            self.store,
+            self.schedule,
+            ask=self.ask,
+            wait_changed=self.wait_changed,
+            clock=lambda: self.now,
+            sleep=self.sleep,
+            uniform=self.chance,
+        )
+
+    async def ask(self, check: Check) -> Observation:
+        if check == SERVER_LIVE and len(self.starts) == self.rounds:
+            self.finished.set()
+            await asyncio.Event().wait()
+        self.asked.append((self.now, check))
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        await asyncio.sleep(0)
+        self.now += self.takes(check)
+        self.in_flight -= 1
+        answer = Answer(self.answers.get(check, "ok"))
+        return Observation(check, answer, self.now, self.takes(check))
+
+    async def sleep(self, seconds: float) -> None:
+        if self.on_sleep:
+            await self.on_sleep(seconds)
+        self.now += seconds
+
+    async def wait_changed(self) -> bool:
+        both = [asyncio.create_task(event.wait()) for event in (self.lost, self.established)]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in both:
+                one.cancel()
+        established = not self.lost.is_set()
+        (self.established if established else self.lost).clear()
+        return established
+
+    @property
+    def starts(self) -> list[float]:
+        """When each round started: ServerLive is its first question."""
+        return [at for at, check in self.asked if check == SERVER_LIVE]
+
+    def down_at(self, probe: str) -> float:
+        """When ServerLive was first found not serving for this probe."""
+        moved = (t for change in self.changes for t in change.transitions)
+        return next(
+            t.at
+            for t in moved
+            if (t.check, t.probe, t.after) == (SERVER_LIVE, probe, Status.NOT_SERVING)
+        )
+
+    async def run(self) -> "World":
+        polling = asyncio.create_task(self.poller.run())
+        finished = asyncio.create_task(self.finished.wait())
+        await asyncio.wait({polling, finished}, return_when=asyncio.FIRST_COMPLETED)
+        finished.cancel()
+        if polling.done():
+            polling.result()
+        polling.cancel()
+        await asyncio.wait({polling})
+        return self
+
+
+async def test_rounds_start_a_period_apart_while_all_is_well():
+    assert (await World().run()).starts == [0, 5, 10]
+
+
+@pytest.mark.parametrize("answer", ["not_ready", "timeout", "unreachable", "denied"])
+async def test_rounds_start_a_recovery_period_apart_while_anything_is_not_well(answer):
+    assert (await World(answers={A: answer}).run()).starts == [0, 1, 2]
+
+
+async def test_between_two_rounds_server_live_alone_is_asked():
+    world = await World(schedule=replace(STEADY, live_period=1), rounds=7).run()
+    assert world.starts == [0, 1, 2, 3, 4, 5, 6]
+    assert [at for at, check in world.asked if check == A] == [0, 5]
+
+
+async def test_while_not_all_is_well_server_live_is_asked_by_rounds_alone():
+    slow = replace(STEADY, live_period=1, recovery_period=4)
+    world = await World(schedule=slow, answers={A: "not_ready"}).run()
+    assert world.starts == [0, 4, 8]
+
+
+async def test_a_round_that_is_overdue_is_not_put_off_by_an_early_question():
+    world = World(
+        schedule=replace(STEADY, period=2, live_period=1),
+        takes=lambda check: 2.5 if check == A else 0,
+    )
+    assert (await world.run()).starts == [0, 2.5, 5]
+
+
+@pytest.mark.parametrize("live_period", [0, 5, 60])
+async def test_without_an_earlier_moment_server_live_is_asked_by_rounds_alone(live_period):
+    world = await World(schedule=replace(STEADY, live_period=live_period)).run()
+    assert world.starts == [0, 5, 10]
+
+
+@pytest.mark.parametrize("frozen_at", [0.01, 0.5, 2.5, 4.99, 5.01])
+async def test_a_frozen_server_gets_no_traffic_soon_and_is_restarted_no_sooner(frozen_at):
+    by_rounds_alone = 5 + 2 * 2 + 2  # a period, then three time-outs
+    world = World(
+        schedule=replace(STEADY, live_period=1),
+        rounds=20,
+        liveness=Thresholds(min_duration=by_rounds_alone),
+    )
+
+    def takes(_: Check) -> float:
+        frozen = world.now >= frozen_at
+        world.answers = dict.fromkeys(CHECKS, "timeout" if frozen else "ok")
+        return 2 if frozen else 0
+
+    world.takes = takes
+    await world.run()
+    assert world.down_at("readiness") - frozen_at <= 1 + 2 + 2 + 2
+    seen = [change.observation for change in world.changes if change.observation]
+    last_success = max(one.at for one in seen if one.answer == "ok")
+    assert by_rounds_alone <= world.down_at("liveness") - last_success <= by_rounds_alone + 2
+
+
+async def test_the_period_runs_from_start_to_start():
+    world = World(takes=lambda check: 2 if check == SERVER_LIVE else 0)
+    assert (await world.run()).starts == [0, 5, 10]
+
+
+async def test_a_late_round_is_skipped_and_never_queued():
+    world = World(takes=lambda check: 12 if check == SERVER_LIVE else 0)
+    assert (await world.run()).starts == [0, 12, 24]
+
+
+async def test_jitter_spreads_the_first_round_and_the_later_ones():
+    drawn = []
+
+    def chance(low, high):
+        drawn.append((low, high))
+        return high
+
+    world = World(schedule=Schedule(period=10, recovery_period=2, jitter=0.2), chance=chance)
+    assert (await world.run()).starts == pytest.approx([0.4, 11.4, 22.4])
+    assert drawn[:2] == [(0, 0.4), (0.9, 1.1)]
+
+
+async def test_a_round_asks_the_server_first_and_then_everything_else():
+    world = await World(rounds=1).run()
+    assert [check for _, check in world.asked] == list(CHECKS)
+
+
+@pytest.mark.parametrize("answer", ["unreachable", "timeout", "tls"])
+async def test_a_silent_server_is_not_asked_about_its_models(answer):
+    world = await World(rounds=1, answers={SERVER_LIVE: answer}).run()
+    assert [check for _, check in world.asked] == [SERVER_LIVE]
+    assert world.store.health.checks[A].answer == answer
+
+
+@pytest.mark.parametrize(
+    "answer", ["not_ready", "denied", "unimplemented", "shutting_down", "error"]
+)
+async def test_a_server_that_speaks_is_asked_about_its_models_whatever_it_says(answer):
+    world = await World(rounds=1, answers={SERVER_LIVE: answer}).run()
+    assert [check for _, check in world.asked] == list(CHECKS)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 8])
+async def test_no_more_questions_are_in_flight_than_allowed(concurrency):
+    models = [Check(Rpc.MODEL_READY, f"m{i}") for i in range(20)]
+    world = World(
+        rounds=1,
+        checks=(*CHECKS, *models),
+        schedule=Schedule(jitter=0, concurrency=concurrency),
+    )
+    await world.run()
+    assert world.most_in_flight == concurrency
+    assert len(world.asked) == len(world.checks)
+
+
+async def test_a_round_that_hangs_is_cut_at_its_period_and_goes_on_where_it_was_cut():
+    models = [Check(Rpc.MODEL_READY, f"m{i}") for i in range(5)]
+    world = World(
+        checks=(SERVER_LIVE, SERVER_READY, *models),
+        schedule=Schedule(period=5, recovery_period=1, jitter=0, concurrency=1),
+        takes=lambda check: 2 if check.model else 0,
+    )
+    await world.run()
+    assert [(at, check.name) for at, check in world.asked if check != SERVER_LIVE] == [
+        (0, "server-ready"),
+        (0, "model:m0"),
+        (2, "model:m1"),
+        (4, "model:m2"),
+        (6, "server-ready"),
+        (6, "model:m3"),
+        (8, "model:m4"),
+        (10, "model:m0"),
+        (12, "server-ready"),
+        (12, "model:m1"),
+        (14, "model:m2"),
+        (16, "model:m3"),
+    ]
+
+
+async def test_a_lost_connection_starts_a_round_at_once():
+    world = World(rounds=2)
+
+    async def lose(_):
+        world.now += 2
+        world.lost.set()
+        await asyncio.Event().wait()
+
+    world.on_sleep = lose
+    assert (await world.run()).starts == [0, 2]
+
+
+async def test_a_connection_that_is_established_starts_a_round_at_once_when_the_server_was_silent():
+    world = World(answers={SERVER_LIVE: "unreachable"}, rounds=2)
+
+    async def establish(_):
+        if world.now == 0:
+            world.now += 0.3
+            world.established.set()
+            await asyncio.Event().wait()
+
+    world.on_sleep = establish
+    assert (await world.run()).starts == [0, 0.3]
+
+
+async def test_the_loss_of_a_connection_that_was_just_established_starts_a_round_at_once():
+    world = World(answers={SERVER_LIVE: "unreachable"}, rounds=3)
+
+    async def establish_and_lose(_):
+        event = {0: world.established, 0.3: world.lost}.get(world.now)
+        if event is not None:
+            world.now += 0.3
+            event.set()
+            await asyncio.Event().wait()
+
+    world.on_sleep = establish_and_lose
+    assert (await world.run()).starts == [0, 0.3, 0.6]
+
+
+@pytest.mark.parametrize(("answer", "starts"), [("ok", [0, 5]), ("not_ready", [0, 1])])
+async def test_a_connection_over_which_the_last_round_was_answered_starts_none(answer, starts):
+    world = World(answers={A: answer}, rounds=2)
+
+    async def establish(_):
+        if not world.established.is_set() and world.now == 0:
+            world.now += 0.3
+            world.established.set()
+            await asyncio.Event().wait()
+
+    world.on_sleep = establish
+    assert (await world.run()).starts == starts
+
+
+async def test_a_connection_lost_again_and_again_makes_ten_rounds_and_then_one_a_recovery_period():
+    world = World(rounds=16, schedule=replace(STEADY, period=60))
+
+    async def lose(seconds):
+        if seconds > 30:
+            world.now += 0.25
+            world.lost.set()
+            await asyncio.Event().wait()
+
+    world.on_sleep = lose
+    at_once = [0.25 * number for number in range(14)]
+    assert (await world.run()).starts == [*at_once, 4.25, 5.25]
+
+
+async def test_it_ends_at_the_end_of_the_round_after_which_it_is_done():
+    world = World()
+    ends = iter([False, True])
+    await world.poller.run(lambda: next(ends))
+    assert world.starts == [0, 5]
+    assert len(world.asked) == 2 * len(CHECKS)
+
+
+async def test_an_exception_while_asking_ends_the_poller():
+    world = World(takes=lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await world.run()
+
+
+async def test_an_exception_while_asking_about_a_model_ends_the_poller():
+    world = World(takes=lambda check: 1 / 0 if check == B else 0)
+    with pytest.raises(ExceptionGroup):
+        await world.run()
+
+
+async def test_a_watcher_that_fails_ends_the_poller():
+    world = World()
+
+    async def fail() -> bool:
+        raise RuntimeError("the watcher has a bug")
+
+    world.poller._wait_changed = fail
+    with pytest.raises(RuntimeError, match="the watcher has a bug"):
+        await world.run()
