@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from sidecar import __version__, addresses, prober
 from sidecar.blocking import BlockingCalls
-from sidecar.client import InferenceGRPCClient
 from sidecar.client.channel import credentials, parse_url
+from sidecar.client.health import HealthClient
 from sidecar.core.checks import Check, Observation
 from sidecar.poller import Poller, Schedule
 from sidecar.settings import Settings
@@ -45,7 +45,7 @@ def make_prober(settings: Settings, clock: Callable[[], float]) -> prober.Prober
     calls = BlockingCalls("looking up the server's name", settings.timeout_seconds)
     look_up = partial(addresses.look_up, calls)
 
-    async def by_address() -> list[InferenceGRPCClient]:
+    async def by_address() -> list[HealthClient]:
         urls = await addresses.urls(target.address, look_up)
         return [_client(settings, url, by_name, creds=creds) for url in urls]
 
@@ -101,8 +101,8 @@ def _channel_args(settings: Settings) -> prober.ChannelArgs:
 
 def _client(
     settings: Settings, url: str, channel_args: prober.ChannelArgs, **tls: Any
-) -> InferenceGRPCClient:
-    return InferenceGRPCClient(
+) -> HealthClient:
+    return HealthClient(
         url, channel_args=channel_args, retries=0, grpc_service=settings.grpc_service, **tls
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import grpc
 
 from sidecar.classify import CONNECT_FAILED, classify
-from sidecar.client import InferenceGRPCClient
+from sidecar.client.health import HealthClient
 from sidecar.client.metadata import Headers
 from sidecar.core.checks import SERVER_LIVE, Answer, Check, Observation, Rpc
 from sidecar.core.reasons import evidence_of_life
@@ -24,7 +24,7 @@ ChannelArgs = list[tuple[str, str | int]]
 # An answer, and the text behind it.
 Found = tuple[Answer, str]
 
-ByAddress = Callable[[], Awaitable[Sequence[InferenceGRPCClient]]]
+ByAddress = Callable[[], Awaitable[Sequence[HealthClient]]]
 
 # While there is no connection, ServerLive is also asked of each address by itself, once this
 # share of the deadline is over or gRPC could not connect.
@@ -85,7 +85,7 @@ class Prober:
 
     def __init__(
         self,
-        client: InferenceGRPCClient,
+        client: HealthClient,
         *,
         timeout: float,
         headers: Headers,
@@ -130,7 +130,7 @@ class Prober:
             self._timeouts = 0
             await self._client.reconnect()
 
-    async def _ask(self, client: InferenceGRPCClient, check: Check, seconds: float) -> Found:
+    async def _ask(self, client: HealthClient, check: Check, seconds: float) -> Found:
         try:
             return Answer.OK if await self._call(client, check, seconds) else Answer.NOT_READY, ""
         except grpc.aio.AioRpcError as error:
@@ -173,11 +173,11 @@ class Prober:
             asked = [group.create_task(self._ask_once(client, left)) for client in clients]
         return [one.result() for one in asked]
 
-    async def _ask_once(self, client: InferenceGRPCClient, seconds: float) -> Found:
+    async def _ask_once(self, client: HealthClient, seconds: float) -> Found:
         async with client:
             return await self._ask(client, SERVER_LIVE, seconds)
 
-    def _call(self, client: InferenceGRPCClient, check: Check, timeout: float) -> Awaitable[bool]:
+    def _call(self, client: HealthClient, check: Check, timeout: float) -> Awaitable[bool]:
         if check.rpc is Rpc.MODEL_READY:
             return client.is_model_ready(
                 check.model, timeout, self._headers, model_version=check.version

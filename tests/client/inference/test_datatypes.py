@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.client import InvalidInput
-from sidecar.client.inference.datatypes import DATATYPES, count, decode, encode, find, flatten
+from sidecar.client.inference.datatypes import DATATYPES, find
+from sidecar.client.inference.elements import decode, encode
+from sidecar.client.inference.shapes import count, flatten
 from tests.client.inference.strategies import ELEMENTS
 
 
