@@ -15,6 +15,7 @@ import grpc.aio
 
 from sidecar.client.errors import InvalidInput, shown
 
+# Names and values of gRPC channel arguments.
 ChannelArgs = Sequence[tuple[str, Any]]
 
 # Whether a scheme uses TLS; with grpc:// the other arguments decide.
@@ -205,7 +206,7 @@ def credentials(
     if (private_key is None) != (certificate_chain is None):
         given = "private_key" if certificate_chain is None else "certificate_chain"
         missing = "certificate_chain" if certificate_chain is None else "private_key"
-        raise InvalidInput(f"{given} was given without {missing}; they come together or not at all")
+        raise InvalidInput(f"{given} was given without {missing}; give both or neither")
     return grpc.ssl_channel_credentials(
         root_certificates=_read(root_certificates),
         private_key=_read(private_key),

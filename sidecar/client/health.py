@@ -99,7 +99,7 @@ class HealthClient:
         target = parse_url(url, tls=bool(use_ssl) or creds is not None)
         certificate = creds is not None or certificate_chain is not None
         if not (creds is None or isinstance(creds, grpc.ChannelCredentials)):
-            raise InvalidInput(f"creds of type {type(creds).__name__} are no ChannelCredentials")
+            raise InvalidInput(f"creds of type {type(creds).__name__} are not ChannelCredentials")
         if creds is None and target.tls:
             creds = credentials(root_certificates, private_key, certificate_chain)
         self._connection = Connection(

@@ -9,6 +9,7 @@ import grpc.aio
 
 from sidecar.client.errors import InvalidInput
 
+# The headers of a call, by name or as pairs; see `to_metadata` for what is allowed.
 Headers = Mapping[str, str | bytes] | Sequence[tuple[str, str | bytes]] | grpc.aio.Metadata
 
 # Source: "gRPC over HTTP/2", Custom-Metadata. Names are lower-case, text values printable ASCII,

@@ -55,10 +55,10 @@ class Reporter:
             outcome = f"{error.code().name}: {error.details()}"
             raise error from None
         except InvalidInput as error:
-            outcome = f"answered what cannot be used: {error.reason}"
+            outcome = f"invalid response: {error.reason}"
             raise
         except InferenceError as error:
-            outcome = f"answered an error: {error.reason}"
+            outcome = f"error in the stream: {error.reason}"
             raise
         finally:
             if logger.isEnabledFor(self._level):

@@ -19,6 +19,7 @@ class UseClientDefault:
 
 USE_CLIENT_DEFAULT: Final = UseClientDefault()
 
+# The timeout of a call: seconds, None for no deadline, or the client's own.
 Timeout = float | None | UseClientDefault
 
 

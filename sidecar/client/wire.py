@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from google.protobuf.message import Message
 
+# Raw tensor bytes.
 Buffer = bytes | bytearray | memoryview
 
 # The encoding's wire type for fields that start with their length: strings, bytes, messages.

@@ -43,7 +43,7 @@ def decode(datatype: Datatype, raw: Buffer) -> list[Any]:
     count, rest = divmod(len(raw), datatype.size)
     if rest:
         raise InvalidInput(
-            f"{len(raw)} raw bytes are no whole number of elements of {datatype.size} bytes"
+            f"{len(raw)} raw bytes are not a whole number of elements of {datatype.size} bytes"
         )
     if datatype.name == "BF16":
         raw = bfloat16.to_fp32(raw)

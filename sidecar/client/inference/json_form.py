@@ -17,6 +17,7 @@ from sidecar.client.inference.tensors import Tensor, checked
 
 T = TypeVar("T", bound=Tensor)
 
+# A JSON object: parsed, or as JSON.
 Body = Mapping[str, Any] | bytes | str
 
 # The parameter of the binary extension: the tensor's number of bytes after the JSON.

@@ -8,6 +8,7 @@ from typing import Any
 
 from sidecar.client.errors import InvalidInput, shown
 
+# The values that the protocol has, and a mapping of names to them or to InferParameter messages.
 Value = bool | int | float | str
 Parameters = Mapping[str, Any]
 
