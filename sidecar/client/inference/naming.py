@@ -22,7 +22,7 @@ N = TypeVar("N", bound=Named)
 
 
 def naming(call: "Callable[Concatenate[N, P], R]") -> "Callable[Concatenate[N, P], R]":
-    """Decorate a function whose first argument is a tensor: its InvalidInput names the tensor."""
+    """Make every InvalidInput that a function raises name the tensor, its first argument."""
 
     @wraps(call)
     def named(tensor: N, /, *args: P.args, **kwargs: P.kwargs) -> R:
