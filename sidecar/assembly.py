@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from sidecar import __version__
 from sidecar.blocking import BlockingCalls
-from sidecar.client import InferenceGRPCClient
+from sidecar.client.health import HealthClient as InferenceGRPCClient
 from sidecar.client.channel import credentials, parse_url
 from sidecar.config import Settings
 from sidecar.core.checks import Check, Observation

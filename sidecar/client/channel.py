@@ -1,4 +1,4 @@
-"""From a URL and options to a gRPC channel."""
+"""The gRPC channel for a URL and options: parse the URL, read the TLS files, set the defaults."""
 
 import ipaddress
 import json
@@ -15,31 +15,37 @@ import grpc.aio
 
 from sidecar.client.errors import InvalidInput, shown
 
+# Names and values of gRPC channel arguments.
 ChannelArgs = Sequence[tuple[str, Any]]
 
-# Which schemes say whether TLS is used; grpc:// leaves it to the other arguments.
+# Whether a scheme uses TLS; with grpc:// the other arguments decide.
 SCHEMES = {"grpc": None, "grpcs": True, "http": False, "https": True}
 
 _HOST_PORT = re.compile(r"(?P<host>\[[^\[\]]+\]|[\w.-]+)(?::(?P<port>[0-9]{1,9}))?")
 
-# What fits into Linux' sockaddr_un; gRPC accepts more and then never lets go of the channel.
+# The length of Linux' sockaddr_un. gRPC accepts longer paths, and then never frees the channel.
 MAX_SOCKET_PATH = 107
 
 PORTS = range(1, 65536)
 
-# gRPC's core makes no more attempts than this.
+# The highest number of attempts in gRPC's core.
 MAX_ATTEMPTS = 5
 
-# A status text is metadata, of which gRPC takes 8 to 16 KiB; beyond that the server's code is
-# lost and the call ends with RESOURCE_EXHAUSTED. This takes 1 MiB of any text, which is longer
-# in its escaped form (measured: é six bytes).
+# A status text is sent as metadata, which gRPC limits to 8 to 16 KiB; with a longer text the
+# server's status is lost and the call ends with RESOURCE_EXHAUSTED. This limit admits 1 MiB of
+# any text in its escaped form (measured: six bytes for é).
 MAX_METADATA = 16 * 2**20
 METADATA_LIMITS = ("grpc.max_metadata_size", "grpc.absolute_max_metadata_size")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a URL leads: the address in gRPC's own form, and whether TLS is spoken there."""
+    """The server that a URL names.
+
+    address:   the address in gRPC's form.
+    tls:       whether TLS is used.
+    loopback:  whether every address is a loopback address or a Unix socket.
+    """
 
     address: str
     tls: bool
@@ -47,27 +53,30 @@ class Target:
 
 
 def without_secrets(url: str) -> str:
-    """The URL without what stands before an `@`, but for a scheme, or behind a `?`."""
+    """Return the URL with `***` for the part before an `@`, except the scheme, and after a `?`."""
     return re.sub(r"(?s)\?.*", "?***", re.sub(r"(?s)^(\W?\w+://)?.*@", r"\1***@", url))
 
 
 def fit(url: object) -> str:
-    """Whatever was given as a URL, fit to be shown in an error."""
+    """Return the value given as a URL as an error text may show it: without secrets, and short."""
     return shown(without_secrets(url) if isinstance(url, str) else url)
 
 
 def parse_url(url: str, *, tls: bool = False) -> Target:
-    """The target of a URL, or InvalidInput.
+    """Return the target that a URL names.
 
-    `tls` says that the caller brought credentials or asked for TLS; the
-    schemes http, https and grpcs decide for themselves. A missing port is 80,
-    or 443 with TLS, as in KServe's client.
+    url:  as in HealthClient.
+    tls:  whether the caller passed credentials or asked for TLS. The schemes
+          https and grpcs imply TLS; http excludes it.
+
+    The default port is 80, with TLS 443, as in KServe's client. Raises
+    InvalidInput if the URL is not valid.
     """
     if not isinstance(url, str) or not url.isprintable():
         raise InvalidInput(f"url {fit(url)} is not text on one line")
     kind, _, path = url.partition(":")
     if kind in ("unix", "unix-abstract"):
-        # unix://name would make the name an authority, which gRPC refuses later.
+        # In unix://name the name is an authority, which gRPC rejects when it connects.
         if not path.strip("/") or re.match("//[^/]", path):
             raise InvalidInput(f"url {fit(url)} is neither unix:path nor unix:///path")
         if len(os.fsencode(path)) > MAX_SOCKET_PATH:
@@ -90,7 +99,7 @@ def parse_url(url: str, *, tls: bool = False) -> Target:
 
 
 def _decide(url: str, scheme: str, *, tls: bool) -> bool:
-    """Whether TLS is spoken, by the scheme and by what the caller asked for."""
+    """Return whether TLS is used, by the scheme and by what the caller asked for."""
     if scheme not in SCHEMES:
         raise InvalidInput(f"url {fit(url)}: unknown scheme, known are {', '.join(SCHEMES)}")
     decided = SCHEMES[scheme]
@@ -131,15 +140,20 @@ def _is_loopback(host: str) -> bool:
 def channel_options(
     target: Target, channel_args: ChannelArgs | None, retries: int | None
 ) -> list[tuple[str, Any]]:
-    """The channel's arguments: our defaults, and over them whatever the caller brings.
+    """Return the channel's arguments: the defaults, replaced where the caller gives a value.
 
-    The caller's own sequence is left as it is. Message sizes are unlimited
-    unless the caller limits them, status texts up to 1 MiB keep their code, and
-    a proxy named in the environment is not asked for a loopback address.
+    channel_args:  pairs of a name and a value; the sequence is not changed.
+    retries:       number of attempts, as in HealthClient.
 
-    Retries are enabled even where none are asked for: without a policy gRPC
-    then only repeats what the server never processed, as at the end of a
-    connection that the server closes gracefully (GOAWAY).
+    By default message sizes are unlimited, a status with a text of up to 1 MiB
+    is received, and a proxy from the environment is not used for a loopback
+    address. Retries are enabled even if `retries` asks for none: without a
+    retry policy gRPC then only repeats calls that the server did not process,
+    as when it closes the connection gracefully (GOAWAY).
+
+    Raises InvalidInput if `retries` is neither an int nor None, or if
+    `channel_args` are not pairs. Warns (UserWarning) if `retries` is more than
+    5, and makes 5 attempts.
     """
     options: dict[str, Any] = {
         "grpc.max_send_message_length": -1,
@@ -154,7 +168,7 @@ def channel_options(
         given = {str.__str__(name): value for name, value in channel_args or ()}
     except (TypeError, ValueError):
         raise InvalidInput("channel_args are not pairs of a name and a value") from None
-    if not given.keys() & set(METADATA_LIMITS):  # gRPC derives each from the other
+    if not given.keys() & set(METADATA_LIMITS):  # gRPC derives one from the other
         options |= dict.fromkeys(METADATA_LIMITS, MAX_METADATA)
     attempts = retries or 0
     if attempts > MAX_ATTEMPTS:
@@ -166,7 +180,7 @@ def channel_options(
 
 
 def _service_config(attempts: int) -> str:
-    """Retries for every method, for UNAVAILABLE alone, after 0.1 s, doubling up to 1 s."""
+    """Return a policy that retries UNAVAILABLE for every method, after 0.1 s doubling to 1 s."""
     retry = {
         "maxAttempts": attempts,
         "initialBackoff": "0.1s",
@@ -180,15 +194,19 @@ def _service_config(attempts: int) -> str:
 def credentials(
     root_certificates: str | None, private_key: str | None, certificate_chain: str | None
 ) -> grpc.ChannelCredentials:
-    """TLS credentials from PEM files; None means gRPC's own root certificates, or no client's.
+    """Return TLS credentials from PEM files.
 
-    A key without its certificate, or the reverse, would abort the process
-    inside gRPC; here it is InvalidInput.
+    root_certificates:  path; None for gRPC's default root certificates.
+    private_key, certificate_chain:
+                        paths of the client's files; None for no client certificate.
+
+    Raises InvalidInput if a file cannot be read, or if only one of the key and
+    the certificate is given, which would abort the process inside gRPC.
     """
     if (private_key is None) != (certificate_chain is None):
         given = "private_key" if certificate_chain is None else "certificate_chain"
         missing = "certificate_chain" if certificate_chain is None else "private_key"
-        raise InvalidInput(f"{given} was given without {missing}; they come together or not at all")
+        raise InvalidInput(f"{given} was given without {missing}; give both or neither")
     return grpc.ssl_channel_credentials(
         root_certificates=_read(root_certificates),
         private_key=_read(private_key),
@@ -196,11 +214,14 @@ def credentials(
     )
 
 
-def suspicion(*, tls: bool, certificate: bool) -> str:
-    """What may be wrong when the server closes each connection before it answers.
+def close_hint(*, tls: bool, certificate: bool) -> str:
+    """Return the likely cause when the server closes each connection before it answers.
 
-    gRPC says no more than `Socket closed` when it does so for want of TLS, or
-    of a client's certificate, or of trust in that.
+    tls:          whether the client uses TLS.
+    certificate:  whether it has a client certificate.
+
+    gRPC's text is only `Socket closed` when the server requires TLS or a
+    client certificate, or does not trust the one that it received.
     """
     if not tls:
         return "plaintext was spoken: does the server want TLS?"
@@ -219,7 +240,11 @@ def _read(path: str | None) -> bytes | None:
 def open_channel(
     target: Target, creds: grpc.ChannelCredentials | None, options: list[tuple[str, Any]]
 ) -> grpc.aio.Channel:
-    """A channel for the running event loop. It connects when the first call is made."""
+    """Return a channel for the running event loop. It connects when the first call is made.
+
+    creds:    TLS credentials; None for plaintext.
+    options:  the channel's arguments, see `channel_options`.
+    """
     if creds is None:
         return grpc.aio.insecure_channel(target.address, options=options)
     return grpc.aio.secure_channel(target.address, creds, options=options)

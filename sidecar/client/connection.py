@@ -1,28 +1,19 @@
-"""One gRPC channel to one server: a call on bytes, its deadline, its headers and its log line."""
+"""One gRPC channel to one server, opened when it is needed; calls on serialized messages."""
 
 import asyncio
-import logging
-import time
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Protocol, TypeVar
 
 import grpc
 import grpc.aio
 
 from sidecar.client.channel import Target, open_channel
-from sidecar.client.errors import InferenceError, InvalidInput, Unreadable
+from sidecar.client.errors import Unreadable
 from sidecar.client.metadata import Headers, to_metadata
+from sidecar.client.report import Reporter
 from sidecar.client.timeout import Timeout, UseClientDefault, check_timeout
 
-logger = logging.getLogger(__name__)
-
 T = TypeVar("T")
-
-MAX_LINE = 2000
-
-# How gRPC says that the server closed the connection before it answered.
-CLOSED = ("Socket closed", "Connection reset by peer", "Handshake read failed")
 
 
 class _Call(Protocol):
@@ -30,11 +21,17 @@ class _Call(Protocol):
 
 
 class Connection:
-    """Opens its channel when it is first needed, and in another event loop another one.
+    """A channel that is opened for the first call, and again for another event loop.
 
-    timeout:    the deadline in seconds of a call that has none of its own.
-    level:      of the line that each call logs.
-    suspicion:  what may be wrong when the server closes every connection.
+    target:    the server's address.
+    creds:     TLS credentials; None for plaintext.
+    options:   the channel's arguments, see `channel.channel_options`.
+    service:   full name of the gRPC service.
+    timeout:   seconds that a call may take if it has no timeout of its own;
+               None for no deadline.
+    reporter:  logs each call.
+
+    Raises InvalidInput if the timeout is not valid.
     """
 
     def __init__(
@@ -45,16 +42,14 @@ class Connection:
         *,
         service: str,
         timeout: float | None,
-        level: int,
-        suspicion: str,
+        reporter: Reporter,
     ) -> None:
         self._target = target
         self._creds = creds
         self._options = options
         self._service = service
         self._timeout = check_timeout(timeout)
-        self._level = level
-        self._suspicion = suspicion
+        self._reporter = reporter
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: grpc.aio.Channel | None = None
         self._watched: grpc.aio.Channel | None = None
@@ -63,7 +58,7 @@ class Connection:
         self._streams: set[Any] = set()
         self._closed = False
 
-    async def ask(
+    async def call(
         self,
         rpc: str,
         request: bytes,
@@ -72,17 +67,27 @@ class Connection:
         headers: Headers | None,
         about: object = "",
     ) -> T:
-        """Makes a call and reads its reply; grpc.RpcError when the answer is not OK.
+        """Make a call with one request and one reply, and return what `read` makes of the reply.
 
-        A reply that `read` finds Unreadable is INTERNAL, as gRPC's synchronous
-        client has it. `about` is what the log line tells of the request.
+        rpc:      the name of the method, such as `ServerLive`.
+        request:  the serialized request message.
+        read:     parses the reply; it raises Unreadable if that is not possible.
+        timeout:  seconds, None for no deadline, or USE_CLIENT_DEFAULT.
+        headers:  sent as metadata; None for none.
+        about:    added to the log line.
+
+        Raises InvalidInput, before anything is sent, if the timeout or a header
+        is not valid; grpc.aio.AioRpcError if the status is not OK, with the
+        status INTERNAL if the reply is Unreadable (as in gRPC's synchronous
+        client); grpc.aio.UsageError if the connection is closed; and whatever
+        else `read` raises.
         """
         deadline, metadata = self._deadline(timeout), to_metadata(headers)
         channel = self._open()
         call = self._calls.get(rpc)
         if call is None:
             call = self._calls[rpc] = channel.unary_unary(f"/{self._service}/{rpc}")
-        with self._reported(rpc, metadata, about):
+        with self._reporter.report(rpc, metadata, about):
             return _read(rpc, read, await call(request, timeout=deadline, metadata=metadata))
 
     def stream(
@@ -94,10 +99,12 @@ class Connection:
         headers: Headers | None,
         about: object = "",
     ) -> AsyncGenerator[T, None]:
-        """As `ask`, for a call with one request and any number of replies.
+        """Return an iterator over the replies of a call with one request and any number of replies.
 
-        The call is made with the first step, and cancelled when the iteration
-        ends before it does. A reply that `read` makes None of is left out.
+        The arguments and the errors are those of `call`; a reply for which
+        `read` returns None is skipped. Invalid arguments raise InvalidInput at
+        once. The call is made when the iteration starts, and it is cancelled if
+        the iteration is ended before the last reply.
         """
         return self._replies(
             rpc, request, read, self._deadline(timeout), to_metadata(headers), about
@@ -112,12 +119,12 @@ class Connection:
         metadata: tuple[tuple[str, str | bytes], ...],
         about: object,
     ) -> AsyncGenerator[T, None]:
-        # On the wire a stream of one request is what a single request is.
+        # A stream of one request has the same bytes on the wire as a single request.
         method: Any = self._open().unary_stream(f"/{self._service}/{rpc}")
         call = method(request, timeout=deadline, metadata=metadata)
         self._streams.add(call)
         try:
-            with self._reported(rpc, metadata, about):
+            with self._reporter.report(rpc, metadata, about):
                 async for reply in call:
                     answer = _read(rpc, read, reply)
                     if answer is not None:
@@ -136,11 +143,13 @@ class Connection:
         return self._channel is not None and self._channel.get_state() is ready
 
     async def wait_changed(self) -> bool:
-        """Returns when a connection is established, with True, or lost, with False.
+        """Wait until a connection is established, then return True; or lost, then return False.
 
-        Each wait is given the state that was last seen, by the wait before it
-        too. A state read afresh could hide a change in between. A channel that
-        is replaced has lost nothing; its successor is waited on.
+        Each wait starts from the state that the wait before it has seen, so
+        that a change between two waits is not missed. When the channel is
+        replaced, this does not count as a loss; the new channel is waited on.
+
+        Raises grpc.aio.UsageError if the connection is closed.
         """
         while True:
             channel = self._open()
@@ -156,24 +165,24 @@ class Connection:
                     return now
 
     async def reconnect(self, grace: float | None = None) -> None:
-        """Lets go of the channel; the next call opens another.
+        """Close the channel; the next call opens a new one.
 
-        Calls under way get so many seconds to end, and without them are cancelled.
+        grace:  seconds that calls in progress get to end; None cancels them now.
         """
         channel, self._channel = self._channel, None
         streams, self._streams = self._streams, set()
         if channel is not None and self._loop is asyncio.get_running_loop():
             await channel.close(grace)
-            for call in streams:  # which grpcio 1.62 leaves open
+            for call in streams:  # grpcio 1.62 does not cancel them
                 call.cancel()
 
     async def close(self, grace: float | None = None) -> None:
-        """Closes the channel; a second close does nothing. `grace` as of reconnect()."""
+        """Close the channel for good; a second close does nothing. `grace` as in `reconnect`."""
         self._closed = True
         await self.reconnect(grace)
 
     def _open(self) -> grpc.aio.Channel:
-        """The channel of the running loop; a new loop gets a new one."""
+        """Return the channel of the running event loop; open one if there is none."""
         if self._closed:
             raise grpc.aio.UsageError("the client is closed")
         loop = asyncio.get_running_loop()
@@ -182,54 +191,6 @@ class Connection:
             self._loop = loop
             self._calls = {}
         return self._channel
-
-    def _explain(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
-        """The error, with the suspicion where gRPC's own text leaves everything open."""
-        details = error.details() or ""
-        if "failed to connect" not in details or not any(end in details for end in CLOSED):
-            return error
-        return grpc.aio.AioRpcError(
-            error.code(),
-            error.initial_metadata(),
-            error.trailing_metadata(),
-            details=f"{details} ({self._suspicion})",
-            debug_error_string=error.debug_error_string(),
-        )
-
-    @contextmanager
-    def _reported(
-        self, rpc: str, metadata: tuple[tuple[str, str | bytes], ...], about: object
-    ) -> Iterator[None]:
-        """Around a call: explains its error, and logs one line when it has ended."""
-        started = time.perf_counter()
-        outcome = "cancelled"
-        try:
-            yield
-            outcome = "OK"
-        except grpc.aio.AioRpcError as error:
-            error = self._explain(error)
-            outcome = f"{error.code().name}: {error.details()}"
-            raise error from None
-        except InvalidInput as error:
-            outcome = f"answered what cannot be used: {error.reason}"
-            raise
-        except InferenceError as error:
-            outcome = f"answered an error: {error.reason}"
-            raise
-        finally:
-            if logger.isEnabledFor(self._level):
-                took = time.perf_counter() - started
-                self._log(f"{rpc} {outcome} in {took:.4f} s", metadata, about)
-
-    def _log(self, call: str, metadata: tuple[tuple[str, str | bytes], ...], about: object) -> None:
-        """One line. Of the headers it has the names only, for any value may be a secret."""
-        names = ", ".join(name for name, _ in metadata)
-        line = f"{self._target.address} {call}"
-        line += f"; {about}" if about else ""
-        line += f"; headers: {names}" if names else ""
-        # The server's own text may have line breaks; they would forge a line of ours.
-        line = "".join(c if c.isprintable() else " " for c in line)
-        logger.log(self._level, "%s", line[:MAX_LINE])
 
 
 def _read(rpc: str, read: Callable[[bytes], T], reply: bytes | None) -> T:
@@ -245,6 +206,6 @@ def _read(rpc: str, read: Callable[[bytes], T], reply: bytes | None) -> T:
 
 
 def _present(reply: bytes | None) -> bytes:
-    if reply is None:  # the status is OK, and no message came with it
+    if reply is None:  # the status is OK, but the server sent no message
         raise Unreadable("there is no message")
     return reply

@@ -1,14 +1,21 @@
-"""What a server tells of itself and of its models."""
+"""The metadata of a server and of its models, as plain values."""
 
 from dataclasses import dataclass
 
-from sidecar.client import wire
+from sidecar.client import protobuf
 from sidecar.oip import messages
 
 
 @dataclass(frozen=True, slots=True)
 class ServerMetadata:
-    """The server's name, its version, and the extensions of the protocol that it speaks."""
+    """The metadata of a server.
+
+    name:        the server's name.
+    version:     its version.
+    extensions:  the protocol extensions that it supports.
+
+    Source: the Open Inference Protocol, ServerMetadataResponse.
+    """
 
     name: str
     version: str
@@ -17,7 +24,14 @@ class ServerMetadata:
 
 @dataclass(frozen=True, slots=True)
 class TensorMetadata:
-    """A tensor that a model takes or gives; in its shape -1 is a dimension that varies."""
+    """An input or output tensor of a model.
+
+    name:      the model's name for it.
+    datatype:  the protocol's name of the datatype, such as FP32.
+    shape:     the size of each dimension; -1 for a dimension of variable size.
+
+    Source: the Open Inference Protocol, ModelMetadataResponse.TensorMetadata.
+    """
 
     name: str
     datatype: str
@@ -26,7 +40,16 @@ class TensorMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """A model: its name, the versions that there are, its framework, its tensors."""
+    """The metadata of a model.
+
+    name:      the model's name.
+    versions:  the versions that the server has.
+    platform:  the framework or backend, as the server names it.
+    inputs:    its input tensors.
+    outputs:   its output tensors.
+
+    Source: the Open Inference Protocol, ModelMetadataResponse.
+    """
 
     name: str
     versions: tuple[str, ...]
@@ -39,9 +62,13 @@ class ModelMetadata:
 class ModelIndex:
     """A model in the server's repository.
 
-    `state` is the server's word, mostly READY, LOADING, UNLOADING or
-    UNAVAILABLE, or empty for a model that was never loaded; `reason` says why
-    it is unavailable.
+    name:     the model's name.
+    version:  its version.
+    state:    READY, LOADING, UNLOADING or UNAVAILABLE; a server may send other
+              states, and an empty one for a model that was never loaded.
+    reason:   why the model is unavailable, or empty.
+
+    Source: the model repository extension, RepositoryIndexResponse.
     """
 
     name: str
@@ -51,14 +78,14 @@ class ModelIndex:
 
 
 def server_metadata(data: bytes) -> ServerMetadata:
-    """From the bytes of the protocol's message."""
-    reply = wire.parse(messages.ServerMetadataResponse, data)
+    """Read a serialized ServerMetadataResponse. Raises Unreadable if it cannot be parsed."""
+    reply = protobuf.parse(messages.ServerMetadataResponse, data)
     return ServerMetadata(reply.name, reply.version, tuple(reply.extensions))
 
 
 def model_metadata(data: bytes) -> ModelMetadata:
-    """From the bytes of the protocol's message."""
-    reply = wire.parse(messages.ModelMetadataResponse, data)
+    """Read a serialized ModelMetadataResponse. Raises Unreadable if it cannot be parsed."""
+    reply = protobuf.parse(messages.ModelMetadataResponse, data)
     inputs, outputs = (
         tuple(TensorMetadata(t.name, t.datatype, tuple(t.shape)) for t in tensors)
         for tensors in (reply.inputs, reply.outputs)
@@ -67,8 +94,11 @@ def model_metadata(data: bytes) -> ModelMetadata:
 
 
 def repository_index(data: bytes) -> tuple[ModelIndex, ...]:
-    """From the bytes of the protocol's message; MLServer's `State.READY` is READY, as elsewhere."""
-    reply = wire.parse(messages.RepositoryIndexResponse, data)
+    """Read a serialized RepositoryIndexResponse; MLServer's `State.READY` becomes READY.
+
+    Raises Unreadable if it cannot be parsed.
+    """
+    reply = protobuf.parse(messages.RepositoryIndexResponse, data)
     return tuple(
         ModelIndex(model.name, model.version, model.state.removeprefix("State."), model.reason)
         for model in reply.models

@@ -1,23 +1,32 @@
-"""What a caller may have to catch, besides grpc.RpcError; and how errors show what was given."""
+"""The client's own exceptions, and how their texts show a value.
 
-# An error shows no more of a value than this: it may be a whole tensor.
+A call that the server answers with a status other than OK raises
+grpc.aio.AioRpcError, which is a grpc.RpcError and is not defined here.
+"""
+
+# An error text shows at most this many characters of a value, which may be a whole tensor.
 MAX_SHOWN = 60
 
 
 def shown(value: object) -> str:
-    """The beginning of a value's `repr`."""
+    """Return the `repr` of a value, cut after 60 characters.
+
+    Never raises: a value whose `repr` fails is shown by the name of its type.
+    """
     try:
         text = repr(value[: MAX_SHOWN + 1] if isinstance(value, str | bytes | list) else value)
-    except Exception:  # noqa: BLE001 # a foreign class may raise anything; ours must not
+    except Exception:  # noqa: BLE001 # the repr of a foreign class may raise anything
         return f"a {type(value).__name__}"
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 
 class InvalidInput(ValueError):
-    """Something that cannot be used: an argument, or the content of a tensor.
+    """An argument, or the content of a tensor, is not valid.
 
-    `reason` says what was given and what is allowed. When it comes from an
-    argument, nothing was sent.
+    If an argument is invalid, nothing has been sent. A response that can be
+    parsed but has an invalid tensor raises it too.
+
+    reason:  what was given and what is allowed; also the text of the exception.
     """
 
     def __init__(self, reason: str) -> None:
@@ -26,14 +35,18 @@ class InvalidInput(ValueError):
 
 
 class Unreadable(InvalidInput):
-    """Bytes that are not the message that they should be."""
+    """Bytes cannot be parsed as the expected protobuf message."""
 
 
 class InferenceError(RuntimeError):
-    """What went wrong with an inference: a stream's own error message, or an UnfitArray.
+    """An inference failed: the server sent an error message in a stream, or an array does not fit.
 
-    `status` and `debug_details` are kept for programs that make such errors
-    themselves, as they may with KServe's class.
+    The arguments are those of KServe's class of the same name, so that
+    programs can raise it themselves.
+
+    reason:         what went wrong.
+    status:         a status that is shown before the reason, or None.
+    debug_details:  anything; it is stored and not shown.
     """
 
     def __init__(
@@ -49,8 +62,8 @@ class InferenceError(RuntimeError):
 
 
 class UnfitArray(InferenceError, InvalidInput):
-    """An array that does not fit the tensor it is meant for.
+    """An array does not have the datatype or the shape of the tensor that it was given to.
 
-    It is the InferenceError that programs written for KServe's types expect,
-    and InvalidInput like everything else that cannot be used.
+    It is an InferenceError, which is what KServe raises in this case, and an
+    InvalidInput, like every other invalid value.
     """

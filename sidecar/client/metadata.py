@@ -1,4 +1,4 @@
-"""The headers of a call, checked before anything is sent."""
+"""The headers of a call, validated before anything is sent."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,19 +9,27 @@ import grpc.aio
 
 from sidecar.client.errors import InvalidInput
 
+# The headers of a call, by name or as pairs; see `to_metadata` for what is allowed.
 Headers = Mapping[str, str | bytes] | Sequence[tuple[str, str | bytes]] | grpc.aio.Metadata
 
-# gRPC's wire format: names are lower-case, text values printable ASCII, and
-# `-bin` values any bytes. gRPC itself answers a breach with an internal error.
+# Source: "gRPC over HTTP/2", Custom-Metadata. Names are lower-case, text values printable ASCII,
+# and `-bin` values any bytes. gRPC reports other values only as an internal error.
 _NAME = re.compile(r"[0-9a-z_.-]+")
 _TEXT = re.compile(r"[ -~]*")
 
 
 def to_metadata(headers: Headers | None) -> tuple[tuple[str, str | bytes], ...]:
-    """The headers as gRPC takes them, or InvalidInput that names the header (never its value)."""
+    """Return the headers as the (name, value) pairs that gRPC sends as metadata.
+
+    headers:  a mapping or a sequence of pairs; a value is a str of printable
+              ASCII, or bytes if the name ends with `-bin`. None for no headers.
+
+    Raises InvalidInput if a header cannot be sent. The text has the name of
+    the header and never its value.
+    """
     if headers is None or (isinstance(headers, dict | tuple) and not headers):
         return ()
-    # Older grpc.aio.Metadata is a Mapping, but one that lists its pairs when iterated.
+    # In older grpcio, grpc.aio.Metadata is a Mapping, but iterating it yields pairs.
     if isinstance(headers, Mapping) and not isinstance(headers, grpc.aio.Metadata):
         headers = tuple(headers.items())
     try:
@@ -34,14 +42,14 @@ def to_metadata(headers: Headers | None) -> tuple[tuple[str, str | bytes], ...]:
 
 
 def _not_text(pair: object) -> Any:
-    if isinstance(pair, str | bytes):  # could be unpacked, too: "ab" into a and b
-        raise TypeError("no pair")
+    if isinstance(pair, str | bytes):  # "ab" would be unpacked into "a" and "b"
+        raise TypeError("not a pair")
     return pair
 
 
 def _check(position: int, name: object, value: object) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        # Not shown, because a secret may have slipped into it: `authorization: Bearer ...`.
+        # Not shown, because it may contain a secret: `authorization: Bearer ...`.
         raise InvalidInput(
             f"the name of header {position} is not of lower-case letters, digits and _ . - alone"
         )

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import grpc
 
-from sidecar.client import InferenceGRPCClient
+from sidecar.client.health import HealthClient as InferenceGRPCClient
 from sidecar.client.metadata import Headers
 from sidecar.core.checks import SERVER_LIVE, Answer, Check, Observation, Rpc
 from sidecar.core.reasons import evidence_of_life

@@ -154,7 +154,7 @@ async def test_a_refused_reply_and_a_cancelled_call_are_lines_of_log_too(server,
     with pytest.raises(asyncio.CancelledError):
         await call
     first, second = (record.getMessage() for record in caplog.records)
-    assert "ModelInfer answered what cannot be used: tensor 'y': 3 raw bytes" in first
+    assert "ModelInfer invalid response: tensor 'y': 3 raw bytes" in first
     assert "ServerLive cancelled in " in second
 
 

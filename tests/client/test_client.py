@@ -273,5 +273,5 @@ def test_the_sentinel_is_printed_by_its_name():
 def test_files_and_credentials_that_are_none_are_refused_at_once():
     with pytest.raises(InvalidInput, match="file '/nowhere' cannot be read: "):
         InferenceGRPCClient("h:1", use_ssl=True, root_certificates="/nowhere")
-    with pytest.raises(InvalidInput, match="creds of type str are no ChannelCredentials"):
+    with pytest.raises(InvalidInput, match="creds of type str are not ChannelCredentials"):
         InferenceGRPCClient("h:1", creds=untyped("x"))

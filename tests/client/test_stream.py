@@ -258,6 +258,6 @@ async def test_a_stream_is_one_line_of_log_without_any_value(server, client, cap
     ended, failed, cancelled = (record.getMessage() for record in caplog.records)
     assert " ModelStreamInfer OK in " in ended
     assert ended.endswith(f"; {request!r}; headers: authorization")
-    assert " ModelStreamInfer answered an error: told to fail in " in failed
+    assert " ModelStreamInfer error in the stream: told to fail in " in failed
     assert " ModelStreamInfer cancelled in " in cancelled
     assert "s3cret" not in caplog.text

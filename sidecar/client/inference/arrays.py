@@ -1,4 +1,4 @@
-"""Tensors as numpy arrays. Only this module knows numpy, and imports it when it is needed."""
+"""Tensors as numpy arrays. Only this module imports numpy, and only when it is needed."""
 
 import importlib
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from sidecar.client.errors import InvalidInput, shown
-from sidecar.client.inference import datatypes
+from sidecar.client.inference import elements, shapes
 from sidecar.client.inference.datatypes import Datatype
 from sidecar.client.wire import Buffer
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 LITTLE_ENDIAN = sys.byteorder == "little"
 
-# Below so many bytes a copy takes less time than a view.
+# For fewer bytes than this a copy takes less time than a view.
 WORTH_A_VIEW = 32 * 1024
 
 EXTRA = "inference-health-sidecar[infer]"
 
-# The dtype of each datatype that has one everywhere: BF16 has one only by ml_dtypes.
+# numpy's dtype of each datatype. BF16 has one only in the package ml_dtypes.
 DTYPES = {
     "BOOL": "?",
     "INT8": "<i1",
@@ -38,7 +38,7 @@ DTYPES = {
     "FP64": "<f8",
 }
 
-# numpy's kinds of dtype: bytes, text, objects and moments; and whatever others made.
+# numpy's kinds of dtype: bytes, text, objects and datetimes; and those that packages define.
 BYTES_KINDS = "SUOM"
 FOREIGN_KIND = "V"
 
@@ -48,25 +48,28 @@ DATATYPE_OF = {("b", 1): "BOOL"} | {
 
 
 def is_array(value: object) -> "TypeGuard[Array]":
-    """Whether this is an array; whoever has one has imported numpy."""
+    """Return whether the value is a numpy array. Does not import numpy."""
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(value, numpy.ndarray)
 
 
 def is_masked(value: object) -> bool:
-    """Whether this is a masked array, or the one masked element of numpy's."""
+    """Return whether the value is a masked array or numpy's constant `masked`."""
     return isinstance(value, _masked_array())
 
 
 def check(array: object, datatype: str, shape: Sequence[int]) -> None:
-    """InvalidInput when it is no array of this datatype and shape."""
+    """Raise InvalidInput if it is not an array of this datatype and shape, or if it is masked.
+
+    An array of uint16 is accepted as BF16.
+    """
     if not is_array(array):
         raise InvalidInput(f"{type(array).__name__} is not a numpy array")
     if is_masked(array):
         raise InvalidInput("a masked array cannot be sent; array.filled(value) can")
     if datatype_of(array, datatype) != datatype:
         raise InvalidInput(f"an array of {array.dtype} is not {datatype}")
-    datatypes.count(shape)
+    shapes.count(shape)
     if array.shape != tuple(shape):
         raise InvalidInput(
             f"an array of shape {list(array.shape)} where {shown(shape)} is expected"
@@ -74,7 +77,7 @@ def check(array: object, datatype: str, shape: Sequence[int]) -> None:
 
 
 def check_elements(values: Sequence[object]) -> None:
-    """InvalidInput when a masked array, or a masked element, is among the elements of a list."""
+    """Raise InvalidInput if an element of the list is a masked array or a masked element."""
     masked = _masked_array()
     if masked and any(issubclass(kind, masked) for kind in set(map(type, values))):
         number = next(n for n, value in enumerate(values) if isinstance(value, masked))
@@ -82,14 +85,18 @@ def check_elements(values: Sequence[object]) -> None:
 
 
 def from_raw(datatype: Datatype, raw: Buffer) -> "Array":
-    """A flat, read-only array, over the same bytes except for BOOL; not for BYTES.
+    """Return raw bytes as a flat, read-only array; not for BYTES.
 
-    The bytes are a whole number of elements. BF16 is ml_dtypes.bfloat16 where
-    that package is installed, else uint16 with the same bits.
+    raw:  a whole number of elements. The array shares this memory, except for
+          BOOL.
+
+    BF16 has the dtype ml_dtypes.bfloat16 if that package is installed,
+    otherwise uint16 with the same bits. Raises ImportError if numpy is not
+    installed.
     """
     numpy = _numpy()
     if datatype.name == "BOOL":
-        # A byte other than 0 and 1 would make numpy count wrong.
+        # In an array of bool numpy expects no byte other than 0 and 1.
         array: Array = numpy.not_equal(numpy.frombuffer(raw, "u1"), 0)
         array.flags.writeable = False
     else:
@@ -97,17 +104,20 @@ def from_raw(datatype: Datatype, raw: Buffer) -> "Array":
     return array
 
 
-def from_elements(elements: Sequence[object]) -> "Array":
-    """A flat array of objects."""
-    array: Array = _numpy().empty(len(elements), dtype=object)
-    array[:] = elements
+def from_objects(values: Sequence[object]) -> "Array":
+    """Return a flat array of objects. Raises ImportError if numpy is not installed."""
+    array: Array = _numpy().empty(len(values), dtype=object)
+    array[:] = values
     return array
 
 
 def to_raw(array: "Array") -> Buffer:
-    """The array's elements in the protocol's raw form; a view where they are in it already."""
+    """Return the array's elements as raw bytes: a view if its memory has that form, else a copy.
+
+    Raises InvalidInput if an element of an array of objects is neither str nor bytes-like.
+    """
     if array.dtype.kind in BYTES_KINDS:
-        return datatypes.join(to_elements(array))
+        return elements.join(to_elements(array))
     if array.nbytes < WORTH_A_VIEW:
         return copy_raw(array)
     flat = _numpy().ascontiguousarray(_little_endian(array)).reshape(-1)
@@ -115,7 +125,7 @@ def to_raw(array: "Array") -> Buffer:
 
 
 def copy_raw(array: "Array") -> bytes:
-    """The array's elements in the protocol's raw form, of their own."""
+    """Return a copy of the array's elements as raw bytes; not for BYTES."""
     return _little_endian(array).tobytes()
 
 
@@ -124,14 +134,22 @@ def _little_endian(array: "Array") -> "Array":
 
 
 def to_elements(array: "Array") -> list[bytes]:
-    """The elements of an array of bytes, text, moments or objects that are such, row by row."""
+    """Return the elements of a BYTES array in row-major order, a str as UTF-8.
+
+    array:  of bytes, text, datetimes, or objects that are str or bytes-like.
+
+    Raises InvalidInput for another object.
+    """
     if array.dtype.kind == "M":
         array = array.astype("U")
-    return datatypes.to_bytes(_numpy().asarray(array).reshape(-1).tolist())
+    return elements.to_bytes(_numpy().asarray(array).reshape(-1).tolist())
 
 
 def datatype_of(array: "Array", wanted: str) -> str | None:
-    """The datatype that an array is; uint16 passes for BF16 where that is wanted."""
+    """Return the name of the array's datatype, or None if the protocol has none for its dtype.
+
+    wanted:  if it is BF16, an array of uint16 is BF16 too.
+    """
     dtype = array.dtype
     if dtype.kind in BYTES_KINDS:
         return "BYTES"
@@ -151,7 +169,7 @@ def _dtype(name: str) -> Any:
 
 
 def _masked_array() -> Any:
-    """The class of masked arrays, for isinstance(); whoever has one has imported it."""
+    """Return the class of masked arrays for isinstance(); () if numpy.ma is not imported."""
     return getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())
 
 

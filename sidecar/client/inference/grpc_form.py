@@ -1,12 +1,16 @@
-"""The gRPC form of tensors: either all of a message's tensors are raw bytes, or each is typed."""
+"""Tensors in protobuf messages: all of them as raw bytes, or all of them as typed contents.
+
+Source: the Open Inference Protocol, ModelInferRequest and ModelInferResponse.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from sidecar.client import wire
+from sidecar.client import protobuf
 from sidecar.client.errors import InvalidInput
-from sidecar.client.inference import datatypes, parameters
-from sidecar.client.inference.tensors import Tensor, checked, naming
+from sidecar.client.inference import datatypes, elements, parameters
+from sidecar.client.inference.naming import naming
+from sidecar.client.inference.tensors import Tensor, checked
 from sidecar.client.wire import Buffer
 from sidecar.oip import messages
 
@@ -14,10 +18,16 @@ T = TypeVar("T", bound=Tensor)
 
 
 def write(field: Any, tensors: Sequence[Tensor], *, raw: bool) -> list[Buffer]:
-    """Adds the tensors to a message's field; their raw bytes are given back, to be added too.
+    """Append the tensors to a message's repeated field, and return their raw bytes.
 
-    They are raw if that is wanted, or if one of them has no other form. The
-    tensors stay as they are; InvalidInput names the one that cannot be sent.
+    field:    `inputs` of a request message or `outputs` of a response message.
+    tensors:  they are not changed.
+    raw:      send raw bytes. If a tensor has no other form, raw bytes are sent
+              anyway.
+
+    The caller has to add the returned bytes to the message, one entry for each
+    tensor; the list is empty if the tensors are typed. Raises InvalidInput,
+    which names the tensor, if one is not valid.
     """
     tensors = checked(tensors)
     raw = raw or any(tensor.is_raw for tensor in tensors)
@@ -34,7 +44,7 @@ def write(field: Any, tensors: Sequence[Tensor], *, raw: bool) -> list[Buffer]:
 
 @naming
 def _add(tensor: Tensor, field: Any) -> Any:
-    message = wire.add(field, name=tensor.name, datatype=tensor.datatype)
+    message = protobuf.add(field, name=tensor.name, datatype=tensor.datatype)
     parameters.write(message.parameters, tensor.parameters)
     return message
 
@@ -45,15 +55,22 @@ def _write_typed(
 ) -> None:
     datatype = datatypes.find(tensor.datatype)
     if datatype.size is None:
-        contents.bytes_contents.extend(datatypes.to_bytes(values))
+        contents.bytes_contents.extend(elements.to_bytes(values))
     else:
-        # Protobuf knows neither 8 nor 16 bits, and makes an infinity of 1e39.
-        getattr(contents, str(datatype.field)).extend(datatypes.plain(datatype, values))
-    contents.SetInParent()  # an empty tensor has contents, too
+        # Protobuf does not check ranges of 8 and 16 bits, and stores 1e39 as an FP32 infinity.
+        getattr(contents, str(datatype.field)).extend(elements.plain(datatype, values))
+    contents.SetInParent()  # an empty tensor has the field `contents` too
 
 
 def give_raw(tensors: Sequence[Tensor], raws: Iterable[Buffer | None] | None) -> None:
-    """Gives each tensor its raw bytes, if there are any; None leaves it its own data."""
+    """Set the raw bytes of each tensor.
+
+    raws:  one entry for each tensor, in order; None as an entry leaves the
+           tensor's data as it is. None or an empty list changes nothing.
+
+    Raises InvalidInput if there are more or fewer entries than tensors, or if
+    the bytes do not fit a tensor.
+    """
     raws = [] if raws is None else list(raws)
     if raws and len(raws) != len(checked(tensors)):
         raise InvalidInput(f"{len(raws)} raw entries for {len(tensors)} tensors: {tensors!r}")
@@ -63,7 +80,15 @@ def give_raw(tensors: Sequence[Tensor], raws: Iterable[Buffer | None] | None) ->
 
 
 def read(kind: type[T], tensors: Sequence[Any], raws: Sequence[Buffer]) -> list[T]:
-    """The tensors of a message and of its raw bytes; InvalidInput names the one that is no good."""
+    """Return the tensors of a message.
+
+    kind:     InferInput or InferOutput.
+    tensors:  the tensors in the message.
+    raws:     their raw bytes, in order; empty if the tensors are typed.
+
+    Raises InvalidInput, which names the tensors, if the number of raw entries
+    is wrong or a tensor is not valid.
+    """
     if not raws:
         return [_read(kind, message, None) for message in tensors]
     if len(raws) != len(tensors):
@@ -83,7 +108,7 @@ def _read(kind: type[T], message: Any, raw: Buffer | None) -> T:
     if raw is not None:
         tensor.set_raw(raw)
         return tensor
-    # Without elements a tensor is empty by its shape, or they are elsewhere.
+    # Without elements the tensor is empty, or they were sent in another way: then data is None.
     tensor.data = [] if values is None and 0 in tensor.shape else values
     if values is not None:
         tensor.to_list()
@@ -94,7 +119,10 @@ def _read(kind: type[T], message: Any, raw: Buffer | None) -> T:
 def _values(
     tensor: Tensor, contents: messages.InferTensorContents, raw: Buffer | None
 ) -> list[Any] | None:
-    """The typed elements; None without any, for some servers send empty contents beside raw."""
+    """Return the typed elements, or None if there are none.
+
+    Some servers send an empty `contents` besides raw bytes.
+    """
     filled = contents.ListFields()
     if not filled:
         return None

@@ -1,4 +1,4 @@
-"""The V2 JSON form of tensors and what surrounds them, without its binary extension.
+"""Tensors in the V2 JSON format of the REST protocol, without its binary extension.
 
 Source: the Open Inference Protocol's REST definition, "inference request JSON
 object" and "inference response JSON object".
@@ -9,21 +9,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from sidecar.client.errors import InvalidInput
-from sidecar.client.inference import datatypes, parameters
+from sidecar.client.inference import datatypes, elements, parameters
 from sidecar.client.inference.datatypes import Datatype
+from sidecar.client.inference.naming import naming
 from sidecar.client.inference.parameters import Parameters
-from sidecar.client.inference.tensors import Tensor, checked, naming
+from sidecar.client.inference.tensors import Tensor, checked
 
 T = TypeVar("T", bound=Tensor)
 
+# A JSON object: parsed, or as JSON.
 Body = Mapping[str, Any] | bytes | str
 
-# Says how long a tensor is in the bytes behind the JSON.
+# The parameter of the binary extension: the tensor's number of bytes after the JSON.
 BINARY_SIZE = "binary_data_size"
 
 
 def write(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
-    """The tensors as JSON objects; InvalidInput names the one that has no such form."""
+    """Return the tensors as JSON objects.
+
+    Raises InvalidInput, which names the tensor, if one is not valid, is FP16 or
+    BF16, or is BYTES and not UTF-8.
+    """
     return [_write(tensor, tensor.to_list()) for tensor in checked(tensors)]
 
 
@@ -39,7 +45,10 @@ def _write(tensor: Tensor, values: Sequence[Any]) -> dict[str, Any]:
 
 
 def with_parameters(given: Parameters | None) -> dict[str, Any]:
-    """The member `parameters` if there are any, else nothing."""
+    """Return a dict with the member `parameters`, or an empty one if there are none.
+
+    Raises InvalidInput if a parameter is not valid.
+    """
     return {"parameters": parameters.plain(given)} if given else {}
 
 
@@ -47,12 +56,15 @@ def _data(datatype: Datatype, values: Sequence[Any]) -> list[Any]:
     if datatype.field is None:
         raise InvalidInput(f"{datatype.name} has no JSON form")
     if datatype.size is None:
-        return datatypes.to_text(values)
-    return list(datatypes.plain(datatype, values))
+        return elements.to_text(values)
+    return list(elements.plain(datatype, values))
 
 
 def parse(body: Body) -> Mapping[str, Any]:
-    """The JSON object of a body that may be parsed already."""
+    """Return the JSON object of a body, which is JSON in bytes or str, or is parsed already.
+
+    Raises InvalidInput if the body is not a JSON object.
+    """
     if isinstance(body, bytes | str):
         try:
             body = json.loads(body)
@@ -64,7 +76,7 @@ def parse(body: Body) -> Mapping[str, Any]:
 
 
 def text(document: Mapping[str, Any], member: str) -> str | None:
-    """A member that is text, None when it is not there."""
+    """Return a member that is a str, or None if it is missing; InvalidInput for another type."""
     value = document.get(member)
     if value is not None and not isinstance(value, str):
         raise InvalidInput(f"{member} is {type(value).__name__}, text is expected")
@@ -72,7 +84,10 @@ def text(document: Mapping[str, Any], member: str) -> str | None:
 
 
 def objects(document: Mapping[str, Any], member: str) -> list[Mapping[str, Any]]:
-    """A member that is a list of objects, each with a name; empty when it is not there."""
+    """Return a member that is a list of objects with names; an empty list if it is missing.
+
+    Raises InvalidInput if it is anything else.
+    """
     found = document.get(member)
     found = [] if found is None else found
     if not isinstance(found, list) or not all(isinstance(item, Mapping) for item in found):
@@ -84,7 +99,10 @@ def objects(document: Mapping[str, Any], member: str) -> list[Mapping[str, Any]]
 
 
 def read_parameters(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The member `parameters`, whatever JSON it holds, without those that are null."""
+    """Return the member `parameters` without those that are null; their types are not checked.
+
+    Raises InvalidInput if it is not an object.
+    """
     found = document.get("parameters")
     if found is not None and not isinstance(found, dict):
         raise InvalidInput(f"parameters are {type(found).__name__}, an object is expected")
@@ -92,12 +110,18 @@ def read_parameters(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(kind: type[T], document: Mapping[str, Any], member: str) -> list[T]:
-    """The tensors of a member; InvalidInput names the one that is no good."""
+    """Return the tensors of a member.
+
+    kind:    InferInput or InferOutput.
+    member:  `inputs` or `outputs`.
+
+    Raises InvalidInput, which names the tensor, if one is not valid.
+    """
     return [_read(kind, item) for item in objects(document, member)]
 
 
 def _read(kind: type[T], item: Mapping[str, Any]) -> T:
-    # Checked by the tensor, as they would be from any other source.
+    # The types are not checked here, but by the tensor.
     shape, datatype = cast("Sequence[int]", item.get("shape")), cast("str", item.get("datatype"))
     tensor = kind(item["name"], shape, datatype)
     _fill(tensor, item)
@@ -109,7 +133,7 @@ def _read(kind: type[T], item: Mapping[str, Any]) -> T:
 def _fill(tensor: Tensor, item: Mapping[str, Any]) -> None:
     tensor.parameters = read_parameters(item)
     if BINARY_SIZE in tensor.parameters:
-        raise InvalidInput("the binary extension of the JSON form is not spoken here")
+        raise InvalidInput("the binary extension of the JSON format is not supported")
     if not isinstance(item.get("data"), list):
-        raise InvalidInput("it has no list called data")
+        raise InvalidInput("it has no list `data`")
     tensor.data = item["data"]

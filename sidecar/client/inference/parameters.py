@@ -1,10 +1,14 @@
-"""Parameters of requests and tensors: plain Python values on this side of the wire."""
+"""The parameters of requests, responses and tensors: messages to plain Python values and back.
+
+Source: the Open Inference Protocol, InferParameter.
+"""
 
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from sidecar.client.errors import InvalidInput, shown
 
+# The values that the protocol has, and a mapping of names to them or to InferParameter messages.
 Value = bool | int | float | str
 Parameters = Mapping[str, Any]
 
@@ -13,7 +17,10 @@ UINT64 = range(2**64)
 
 
 def write(field: MutableMapping[str, Any], parameters: Parameters | None) -> None:
-    """Adds the parameters to a message's field; InvalidInput names the one that cannot be."""
+    """Write the parameters into a message's map field `parameters`.
+
+    Raises InvalidInput, which names the parameter, if one is not valid.
+    """
     for name, value in plain(parameters).items():
         try:
             setattr(field[name], _member(value), value)
@@ -22,9 +29,10 @@ def write(field: MutableMapping[str, Any], parameters: Parameters | None) -> Non
 
 
 def read(field: Mapping[str, Any]) -> dict[str, Any]:
-    """The plain values of a message's field, or of a JSON object; empty when there is none.
+    """Return the plain values of a message's map field or of a JSON object, by name.
 
-    A parameter without a value, or with one of a kind that is newer than this, is left out.
+    A parameter without a value, or with a field that this version does not
+    have, is left out.
     """
     if not field:
         return {}
@@ -33,17 +41,18 @@ def read(field: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class WithParameters:
-    """Whatever has parameters. Messages among them become plain values when they are assigned.
+    """Base of the classes with an attribute `parameters`.
 
-    None, and a dict without messages, stay as they are. Nothing is checked
-    before it is sent; a message without a value is left out.
+    InferParameter messages in an assigned mapping are replaced by their plain
+    values, and left out if they have none; None, and a dict without messages,
+    are stored as they are. The values are validated when they are sent.
     """
 
     _parameters: Parameters | None
 
     @property
     def parameters(self) -> Parameters | None:
-        """The parameters by name; what was received without any has an empty mapping."""
+        """The parameters by name. What was received without parameters has an empty mapping."""
         return self._parameters
 
     @parameters.setter
@@ -51,15 +60,15 @@ class WithParameters:
         self._parameters = without_messages(parameters)
 
     def _compared(self) -> Parameters:
-        """The parameters as they are compared: None is equal to an empty mapping."""
+        """Return the parameters for comparisons: None is equal to an empty mapping."""
         return without_messages(self._parameters) or {}
 
 
 def without_messages(parameters: Parameters | None) -> Parameters | None:
-    """The parameters with plain values for messages; a dict that has none as it is."""
+    """Return the parameters with plain values for messages; a dict without messages as it is."""
     if not isinstance(parameters, Mapping):
         return parameters
-    # Another mapping may be a message's own, which can be neither copied nor pickled.
+    # Another mapping may be a message's map field, which can be neither copied nor pickled.
     if isinstance(parameters, dict) and not any(map(_is_message, parameters.values())):
         return parameters
     given = {name: (_is_message(value), _simple(value)) for name, value in parameters.items()}
@@ -69,7 +78,11 @@ def without_messages(parameters: Parameters | None) -> Parameters | None:
 
 
 def plain(parameters: Parameters | None) -> dict[str, Value]:
-    """The parameters, with plain values for messages and for scalars of numpy's."""
+    """Return the parameters with plain values for messages and numpy scalars.
+
+    Raises InvalidInput if it is not a mapping, a name is not a str, a value is
+    not a bool, int, float or str, or an int is not from -2**63 to 2**64 - 1.
+    """
     if not parameters:
         return {}
     if not hasattr(parameters, "items"):
@@ -79,7 +92,7 @@ def plain(parameters: Parameters | None) -> dict[str, Value]:
 
 def _plain(name: object, value: Any) -> Value:
     value = _simple(value)
-    # A scalar of numpy's; the masked one has no value, though it looks like 0.0.
+    # A numpy scalar. numpy's constant `masked` has no value, although item() returns 0.0.
     if getattr(value, "shape", None) == () and not hasattr(value, "mask"):
         value = value.item()
     if not isinstance(name, str):
@@ -93,8 +106,8 @@ def _plain(name: object, value: Any) -> Value:
 
 
 def _member(value: Value) -> str:
-    """The member of InferParameter that takes it."""
-    if isinstance(value, bool):  # is an int, too
+    """Return the field of InferParameter for this value."""
+    if isinstance(value, bool):  # a bool is an int too
         return "bool_param"
     if isinstance(value, int):
         return "int64_param" if value in INT64 else "uint64_param"
@@ -102,12 +115,12 @@ def _member(value: Value) -> str:
 
 
 def _is_message(value: object) -> bool:
-    """Whether it is an InferParameter, of any package."""
+    """Return whether the value is an InferParameter message of any package."""
     return hasattr(value, "WhichOneof")
 
 
 def _simple(value: Any) -> Any:
-    """What a message holds, None for nothing; anything else as it is."""
+    """Return the value in a message, None if it has none; any other object as it is."""
     if not _is_message(value):
         return value
     choice = value.WhichOneof("parameter_choice")

@@ -1,4 +1,4 @@
-"""A request: what is asked of a model, and its forms on the wire and in JSON."""
+"""A request to run a model: its tensors and parameters, as a message and as V2 JSON."""
 
 import uuid
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from google.protobuf.message import Message
 
-from sidecar.client import wire
+from sidecar.client import protobuf, wire
 from sidecar.client.errors import InvalidInput
 from sidecar.client.inference import grpc_form, json_form, parameters
 from sidecar.client.inference.parameters import Parameters, WithParameters
@@ -18,7 +18,13 @@ RAW = messages.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 
 
 class RequestedOutput(WithParameters):
-    """An output that a request asks for by its name; without any the server sends them all."""
+    """An output that a request asks for.
+
+    name:        the output's name.
+    parameters:  bool, int, float or str by name.
+
+    Source: the Open Inference Protocol, ModelInferRequest.InferRequestedOutputTensor.
+    """
 
     def __init__(self, name: str, parameters: Parameters | None = None) -> None:
         self.name = name
@@ -26,7 +32,7 @@ class RequestedOutput(WithParameters):
 
     @property
     def binary_data(self) -> bool | None:
-        """The parameter of this name, or None; KServe's REST servers choose the form by it."""
+        """The parameter `binary_data`, or None; KServe's REST servers choose the format by it."""
         return (self.parameters or {}).get("binary_data")
 
     def __eq__(self, other: object) -> bool:
@@ -36,25 +42,28 @@ class RequestedOutput(WithParameters):
             and self._compared() == other._compared()
         )
 
-    __hash__ = None  # type: ignore[assignment] # it can change
+    __hash__ = None  # type: ignore[assignment] # it is mutable
 
     def __repr__(self) -> str:
         return f"RequestedOutput(name={self.name!r}, parameters={self.parameters!r})"
 
 
 class InferRequest(WithParameters):
-    """What is asked of a model, with KServe's names for everything.
+    """A request to run a model. Names and arguments are those of KServe's class.
 
     model_name:       the model's name.
     infer_inputs:     its input tensors.
-    request_id:       comes back in the response.
-    raw_inputs:       raw bytes for each input in turn, instead of its data.
-    from_grpc:        whether it came over gRPC.
+    request_id:       the server returns it in the response.
+    raw_inputs:       raw bytes for each input, in order, which replace its data;
+                      None as an entry leaves the data of that input.
+    from_grpc:        whether the request was received over gRPC.
     parameters:       bool, int, float or str by name.
-    request_outputs:  the outputs to send back; without any the server sends them all.
-    model_version:    None or empty lets the server choose.
+    request_outputs:  the outputs that the server returns; None for all.
+    model_version:    None or empty lets the server choose a version.
 
-    Source: the Open Inference Protocol, ModelInferRequest.
+    The constructor raises InvalidInput if the inputs are not tensors or
+    `raw_inputs` do not fit them. Source: the Open Inference Protocol,
+    ModelInferRequest.
     """
 
     def __init__(
@@ -74,40 +83,51 @@ class InferRequest(WithParameters):
         self.parameters = parameters
         self.request_outputs = None if request_outputs is None else list(request_outputs)
         self.model_version = model_version
-        # KServe has an attribute and a class method of this one name.
+        # In KServe's class an attribute and a class method have this name.
         self.from_grpc = from_grpc  # type: ignore[method-assign,assignment]
         grpc_form.give_raw(self.inputs, raw_inputs)
 
     @property
     def use_binary_outputs(self) -> bool:
-        """Whether the asker wants raw bytes back: it sent some, or its parameters say so."""
+        """Whether the outputs are to be returned as raw bytes.
+
+        For a request that was received over gRPC: whether it has raw inputs.
+        For others: the parameter `binary_data_output`.
+        """
         if vars(self)["from_grpc"]:
             return any(tensor.is_raw for tensor in self.inputs)
         return bool((self.parameters or {}).get("binary_data_output", False))
 
     def get_input_by_name(self, name: str) -> InferInput | None:
-        """The input of this name, or None."""
+        """Return the input of this name, or None."""
         return next((tensor for tensor in self.inputs if tensor.name == name), None)
 
     def to_grpc(self) -> messages.ModelInferRequest:
-        """The message; this request stays as it is. InvalidInput names what cannot be sent.
+        """Return the request as a message; the request is not changed.
 
-        Raw bytes and typed data may not stand in one message: as soon as one
-        input is raw, all are sent so.
+        The protocol does not allow raw bytes and typed contents in one message:
+        if one input is raw, all are sent as raw bytes. Raises InvalidInput,
+        which names the tensor or field, if something is not valid.
         """
         message, raws = self._parts()
         message.raw_input_contents.extend(map(bytes, raws))
         return message
 
     def to_bytes(self) -> bytes:
-        """The message as it goes over the wire; the bytes of a raw input are copied once."""
+        """Return the serialized message; raw bytes are copied once. Raises as `to_grpc` does."""
         message, raws = self._parts()
         return wire.join(message, RAW, raws)
 
     @classmethod
     def from_grpc(cls, request: Message | bytes) -> Self:
-        """The request of a ModelInferRequest, of any package's or in bytes; or InvalidInput."""
-        message = wire.own(messages.ModelInferRequest, request)
+        """Return the request of a ModelInferRequest message.
+
+        request:  a message of any package, or serialized bytes.
+
+        Raises InvalidInput if it is another object, cannot be parsed, or has an
+        invalid tensor.
+        """
+        message = protobuf.own(messages.ModelInferRequest, request)
         outputs = [
             RequestedOutput(output.name, parameters.read(output.parameters))
             for output in message.outputs
@@ -123,11 +143,13 @@ class InferRequest(WithParameters):
         )
 
     def to_rest(self) -> tuple[dict[str, Any], None]:
-        """The V2 JSON form, ready for `json.dumps`, with a new id if it has none.
+        """Return the V2 JSON form as a dict for `json.dumps`, and None.
 
-        The second value is always None: with the binary extension it would be
-        the length of the JSON. FP16 and BF16 have no JSON form, and NaN and the
-        infinities none that is more than Python's own.
+        A request without an id gets a new one. The second value, which is the
+        length of the JSON in the binary extension, is always None. NaN and the
+        infinities stay floats, which are written in Python's form and not in
+        standard JSON. Raises InvalidInput if a tensor is not valid, or is FP16
+        or BF16, which have no JSON form.
         """
         outputs = [
             {"name": output.name, **json_form.with_parameters(output.parameters)}
@@ -146,9 +168,13 @@ class InferRequest(WithParameters):
     def from_rest(
         cls, body: json_form.Body, model_name: str | None = None, model_version: str | None = None
     ) -> Self:
-        """The request of a V2 JSON body, parsed or not; or InvalidInput.
+        """Return the request of a V2 JSON body.
 
-        In REST the model's name and version stand in the path: they are given here.
+        body:           JSON in bytes or str, or a parsed object.
+        model_name, model_version:
+                        the model; in REST they are in the path and not in the body.
+
+        Raises InvalidInput if the body is not valid.
         """
         document = json_form.parse(body)
         outputs = [
@@ -165,7 +191,7 @@ class InferRequest(WithParameters):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything that KServe's has in it, by name."""
+        """Return the attributes that KServe's `to_dict` returns, by name."""
         return {
             "id": self.id,
             "model_name": self.model_name,
@@ -175,8 +201,8 @@ class InferRequest(WithParameters):
         }
 
     def _parts(self) -> tuple[messages.ModelInferRequest, list[Buffer]]:
-        """The message without its raw bytes, and those."""
-        message = wire.build(
+        """Return the message without its raw bytes, and the raw bytes."""
+        message = protobuf.build(
             messages.ModelInferRequest,
             model_name=self.model_name,
             model_version=self.model_version or "",
@@ -187,7 +213,7 @@ class InferRequest(WithParameters):
             if not isinstance(output, RequestedOutput):
                 kind = type(output).__name__
                 raise InvalidInput(f"given {kind} where a RequestedOutput is expected")
-            entry = wire.add(message.outputs, name=output.name)
+            entry = protobuf.add(message.outputs, name=output.name)
             parameters.write(entry.parameters, output.parameters)
         return message, grpc_form.write(message.inputs, self.inputs, raw=False)
 
@@ -198,7 +224,7 @@ class InferRequest(WithParameters):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, InferRequest) and self._identity() == other._identity()
 
-    __hash__ = None  # type: ignore[assignment] # it can change
+    __hash__ = None  # type: ignore[assignment] # it is mutable
 
     def __repr__(self) -> str:
         about = f"model_name={self.model_name!r}, id={self.id!r}"
@@ -206,10 +232,13 @@ class InferRequest(WithParameters):
 
 
 def to_bytes(request: InferRequest | Message) -> bytes:
-    """A request as it goes over the wire; a ModelInferRequest message of any package is one too."""
+    """Return a request, or a ModelInferRequest message of any package, as serialized bytes.
+
+    Raises InvalidInput for another object, or if the request is not valid.
+    """
     if isinstance(request, InferRequest):
         return request.to_bytes()
-    data = wire.serialized(messages.ModelInferRequest, request)
+    data = protobuf.serialized(messages.ModelInferRequest, request)
     if data is None:
         given = type(request).__name__
         raise InvalidInput(f"given {given}; allowed: InferRequest, ModelInferRequest message")

@@ -1,11 +1,11 @@
-"""A response: what a model answered, and its forms on the wire and in JSON."""
+"""The response of a model: its tensors and parameters, as a message and as V2 JSON."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from google.protobuf.message import Message
 
-from sidecar.client import wire
+from sidecar.client import protobuf, wire
 from sidecar.client.errors import InvalidInput
 from sidecar.client.inference import grpc_form, json_form, parameters
 from sidecar.client.inference.parameters import Parameters, WithParameters
@@ -16,24 +16,27 @@ from sidecar.oip import messages
 
 RAW = messages.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
 
-# Below so many bytes protobuf's copies take less time than to do without them.
+# For fewer bytes than this, protobuf's copies take less time than to avoid them.
 WORTH_SPLITTING = 16 * 1024
 
 
 class InferResponse(WithParameters):
-    """What a model answered, with KServe's names for everything.
+    """The response of a model. Names and arguments are those of KServe's class.
 
     response_id:         the id of the request.
     model_name:          the model's name.
     infer_outputs:       its output tensors.
-    model_version:       the version that answered, if the server tells.
-    raw_outputs:         raw bytes for each output in turn, instead of its data.
-    from_grpc:           whether it came over gRPC.
+    model_version:       the version that ran, or empty if the server does not send it.
+    raw_outputs:         raw bytes for each output, in order, which replace its
+                         data; None as an entry leaves the data of that output.
+    from_grpc:           whether the response was received over gRPC.
     parameters:          bool, int, float or str by name.
     use_binary_outputs:  send every output as raw bytes.
-    requested_outputs:   which outputs the JSON form has, and in which order.
+    requested_outputs:   the outputs in the JSON form, in this order; None for all.
 
-    Source: the Open Inference Protocol, ModelInferResponse.
+    The constructor raises InvalidInput if the outputs are not tensors or
+    `raw_outputs` do not fit them. Source: the Open Inference Protocol,
+    ModelInferResponse.
     """
 
     def __init__(
@@ -55,17 +58,21 @@ class InferResponse(WithParameters):
         self.parameters = parameters
         self.use_binary_outputs = use_binary_outputs
         self.requested_outputs = requested_outputs
-        # KServe has an attribute and a class method of this one name.
+        # In KServe's class an attribute and a class method have this name.
         self.from_grpc = from_grpc  # type: ignore[method-assign,assignment]
         grpc_form.give_raw(self.outputs, raw_outputs)
 
     def get_output_by_name(self, name: str) -> InferOutput | None:
-        """The output of this name, or None."""
+        """Return the output of this name, or None."""
         return next((tensor for tensor in self.outputs if tensor.name == name), None)
 
     def to_grpc(self) -> messages.ModelInferResponse:
-        """The message; this response stays as it is. InvalidInput names what cannot be sent."""
-        message = wire.build(
+        """Return the response as a message; the response is not changed.
+
+        Raises InvalidInput, which names the tensor or field, if something is
+        not valid.
+        """
+        message = protobuf.build(
             messages.ModelInferResponse,
             model_name=self.model_name,
             model_version=self.model_version or "",
@@ -78,14 +85,18 @@ class InferResponse(WithParameters):
 
     @classmethod
     def from_grpc(cls, response: Message | bytes | memoryview) -> Self:
-        """The response of a ModelInferResponse, of any package's or in bytes; or InvalidInput.
+        """Return the response of a ModelInferResponse message.
 
-        Large raw outputs are not copied out of bytes: they keep those alive.
+        response:  a message of any package, or serialized bytes. Raw outputs of
+                   large bytes (16 KiB or more) are views that keep them alive.
+
+        Raises InvalidInput if it is another object, cannot be parsed, or has an
+        invalid tensor.
         """
         raws: Sequence[Buffer] = ()
         if isinstance(response, bytes | memoryview) and len(response) >= WORTH_SPLITTING:
             response, raws = wire.split(response, RAW)
-        message = wire.own(messages.ModelInferResponse, response)
+        message = protobuf.own(messages.ModelInferResponse, response)
         raws = raws or message.raw_output_contents
         return cls(
             message.id,
@@ -98,10 +109,12 @@ class InferResponse(WithParameters):
         )
 
     def to_rest(self) -> tuple[dict[str, Any], None]:
-        """The V2 JSON form, ready for `json.dumps`.
+        """Return the V2 JSON form as a dict for `json.dumps`, and None.
 
-        The second value is always None: with the binary extension it would be
-        the length of the JSON. FP16 and BF16 have no JSON form.
+        The second value, which is the length of the JSON in the binary
+        extension, is always None. Raises InvalidInput if a tensor is not valid,
+        is FP16 or BF16, which have no JSON form, or if a requested output is
+        missing.
         """
         document = {
             "id": self.id,
@@ -114,7 +127,12 @@ class InferResponse(WithParameters):
 
     @classmethod
     def from_rest(cls, body: json_form.Body) -> Self:
-        """The response of a V2 JSON body, parsed or not; or InvalidInput."""
+        """Return the response of a V2 JSON body.
+
+        body:  JSON in bytes or str, or a parsed object.
+
+        Raises InvalidInput if the body is not valid.
+        """
         document = json_form.parse(body)
         return cls(
             json_form.text(document, "id"),
@@ -125,7 +143,7 @@ class InferResponse(WithParameters):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything that KServe's has in it, and the version, by name."""
+        """Return the attributes that KServe's `to_dict` returns, and the version, by name."""
         return {
             "id": self.id,
             "model_name": self.model_name,
@@ -154,7 +172,7 @@ class InferResponse(WithParameters):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, InferResponse) and self._identity() == other._identity()
 
-    __hash__ = None  # type: ignore[assignment] # it can change
+    __hash__ = None  # type: ignore[assignment] # it is mutable
 
     def __repr__(self) -> str:
         about = f"model_name={self.model_name!r}, model_version={self.model_version!r}"

@@ -1,6 +1,6 @@
-"""One message of ModelStreamInfer as a response: servers differ in what they send there."""
+"""Read one message of ModelStreamInfer, for which servers have two different formats."""
 
-from sidecar.client import wire
+from sidecar.client import protobuf, wire
 from sidecar.client.errors import InferenceError, Unreadable
 from sidecar.client.inference.response import InferResponse
 from sidecar.oip import messages
@@ -8,30 +8,36 @@ from sidecar.oip import messages
 ERROR = messages.ModelStreamInferResponse.ERROR_MESSAGE_FIELD_NUMBER
 RESPONSE = messages.ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER
 
-# Says of a response that it is the last one of its request.
+# The response parameter that marks the last response of a request.
 FINAL = "triton_final_response"
 
 
 def read(data: bytes, model_name: str) -> InferResponse | None:
-    """The response in a message's bytes; None for a final one that has no outputs.
+    """Return the response in a serialized message, or None for a final response without outputs.
 
-    Triton and OpenVINO Model Server wrap each response: field 1 is an error
-    message, field 2 the response. MLServer sends the response itself: field 1
-    is the model's name, field 2 its version, and id, parameters and outputs
-    come behind. So a message with another field than these two is a bare
-    response, and one with field 2 alone is a wrapped one.
+    data:        the serialized message.
+    model_name:  the name of the model in the request.
 
-    What has field 1 and nothing but field 2 is an error, and raises
-    InferenceError, unless it can only be a bare response that holds nothing
-    more: its field 1 is the name of the model that was asked, or its field 2 is
-    no message. Not told apart is such a response of another name whose version
-    happens to be a message, such as `00`, and an error whose text is the
-    model's name.
+    Triton and OpenVINO Model Server send a ModelStreamInferResponse: field 1 is
+    an error message, field 2 the response. MLServer sends a ModelInferResponse:
+    field 1 is the model's name, field 2 its version, followed by id, parameters
+    and outputs. So a message with any other field is a ModelInferResponse, and
+    a message with field 2 alone is a ModelStreamInferResponse.
+
+    A message with field 1 and at most field 2 is an error, unless field 1 is
+    the name of the requested model or field 2 cannot be parsed as a response;
+    then it is a ModelInferResponse without outputs. Two cases cannot be told
+    apart: such a response with another model name and a version that can be
+    parsed as a message, such as `00`; and an error whose text is the model's
+    name.
+
+    Raises InferenceError for an error message, Unreadable if the message cannot
+    be parsed, and InvalidInput if a tensor is not valid.
     """
     fields = wire.fields(data)
     numbers = {number for number, _ in fields}
     parts = [content for number, content in fields if number == RESPONSE]
-    # The parts of a message are one message in a row; one alone is not copied.
+    # Concatenated parts of a message are one message; a single part is not copied.
     wrapped = parts[0] if len(parts) == 1 else b"".join(parts)
     if numbers == {RESPONSE}:
         response = InferResponse.from_grpc(wrapped)
@@ -46,7 +52,7 @@ def read(data: bytes, model_name: str) -> InferResponse | None:
 
 def _is_response(data: bytes | memoryview) -> bool:
     try:
-        wire.parse(messages.ModelInferResponse, bytes(data))
+        protobuf.parse(messages.ModelInferResponse, bytes(data))
     except Unreadable:
         return False
     return True

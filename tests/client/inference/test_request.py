@@ -419,7 +419,7 @@ def test_json_may_be_parsed_already_and_nested_and_name_the_model_or_not():
         ({"inputs": [{}]}, "inputs has an object without a name"),
         ({"outputs": [{}]}, "outputs has an object without a name"),
         ({"inputs": [{"name": "x"}]}, "tensor 'x': datatype None is not a str"),
-        ({"inputs": [{**ONE, "data": None}]}, "tensor 'x': it has no list called data"),
+        ({"inputs": [{**ONE, "data": None}]}, "tensor 'x': it has no list `data`"),
         ({"inputs": [{**ONE, "shape": None}]}, "tensor 'x': shape None is not a list"),
         ({"inputs": [{**ONE, "data": [300]}]}, "tensor 'x': element 0 is 300"),
         ({"inputs": [{**ONE, "datatype": "FP8"}]}, "tensor 'x': datatype 'FP8' is unknown"),
