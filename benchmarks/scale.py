@@ -21,15 +21,17 @@ import grpc.aio
 
 from benchmarks.figures import divide, table
 from benchmarks.processes import Contender, contender, echo_server, memory
-from sidecar.client import InferenceGRPCClient
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, model_ready
 from sidecar.core.reasons import Thresholds
+from sidecar.core.schedule import CheckSchedule, Schedule
 from sidecar.core.state import Health
+from sidecar.core.target import Target
 from sidecar.oip import SERVICE, messages
 from sidecar.outputs import log
 from sidecar.outputs.poll_counter import PollCounter
-from sidecar.probes import prober
-from sidecar.scheduler import Poller, Schedule
+from sidecar.probes.channel import channel_args
+from sidecar.probes.prober import Prober
+from sidecar.scheduler import Scheduler
 from sidecar.store import HealthStore
 from tests.support import running_sidecar, wait_until
 
@@ -42,24 +44,20 @@ ROUNDS = 10
 CHECKS = (
     SERVER_LIVE,
     SERVER_READY,
-    *(Check(Rpc.MODEL_READY, f"model-{number}") for number in range(MODELS)),
-)
-ARGS = prober.channel_args(
-    timeout=TIMEOUT, recovery_period=1, server_name=None, user_agent="benchmark"
+    *(model_ready(f"model-{number}") for number in range(MODELS)),
 )
 
 
-def round_of_ours(client: InferenceGRPCClient) -> Callable[[], Awaitable[None]]:
+def round_of_ours(prober: Prober) -> Callable[[], Awaitable[None]]:
     """A round of the poller, with everything that listens to it."""
     counter = PollCounter(time.time)
     health = Health.initial(CHECKS, time.monotonic(), Thresholds(), Thresholds())
-    store = HealthStore(health, [counter, log.log_transitions])
-    asking = prober.Prober(client, timeout=TIMEOUT, headers={}, clock=time.monotonic)
-    return Poller(
+    store = HealthStore(health, [counter, log.log_change])
+    return Scheduler(
         store,
-        Schedule(period=60, concurrency=CONCURRENCY),
-        ask=asking.ask,
-        wait_changed=client.wait_changed,
+        Schedule(CheckSchedule(60, 1, TIMEOUT), concurrency=CONCURRENCY),
+        ask=prober.ask,
+        wait_changed=prober.wait_changed,
         clock=time.monotonic,
         sleep=asyncio.sleep,
         uniform=random.uniform,
@@ -98,16 +96,16 @@ async def rounds(url: str, plain: Contender, runs: int) -> dict[str, list[float]
     ours: list[tuple[float, float]] = []
     bare: list[tuple[float, float]] = []
     theirs: list[tuple[float, float]] = []
-    async with (
-        InferenceGRPCClient(url, channel_args=ARGS, retries=0) as client,
-        grpc.aio.insecure_channel(url, ARGS) as channel,
-    ):
-        our_round, bare_round = round_of_ours(client), round_of_the_bare_channel(channel)
+    target = Target(url, SERVICE, TIMEOUT, recovery_period=1)
+    prober = Prober(target, time.monotonic)
+    async with grpc.aio.insecure_channel(url, channel_args(target)) as channel:
+        our_round, bare_round = round_of_ours(prober), round_of_the_bare_channel(channel)
         for _ in range(1 + runs):
             pairs = [(await timed(our_round), await timed(bare_round)) for _ in range(ROUNDS)]
             ours.append(mean(our for our, _ in pairs))
             bare.append(mean(bare for _, bare in pairs))
             theirs.append(plain.do(work="plain_round", calls=2, models=models))
+    await prober.close()
     # The first run only warmed up.
     our_wall, our_cpu = zip(*ours[1:], strict=True)
     bare_wall, bare_cpu = zip(*bare[1:], strict=True)

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from sidecar.core.checks import Answer, Check, Rpc
+from sidecar.core.checks import SERVER_LIVE, Answer, Check
 from sidecar.core.reasons import REASONS
 from sidecar.store import Cause, Change
 
@@ -83,7 +83,7 @@ class History:
             self._keep(change)
             return
         pasts, (check, answer, at, took, _detail) = self._pasts, change.observation
-        silent = check.rpc is Rpc.SERVER_LIVE and REASONS[answer].silences
+        silent = check == SERVER_LIVE and REASONS[answer].silences
         for each in pasts if silent else (check,):
             pasts[each] = pasts[each].then(answer, at, took)
 

@@ -1,24 +1,38 @@
-"""The settings in force, what follows from them, and how others take their place."""
+"""The composition root: builds every part, applies new settings, and stops in order.
 
+To add an output, write it as an Observer of the store or a reader of snapshots,
+and build it here.
+"""
+
+import asyncio
 import logging
+import os
+import random
+import socket
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from prometheus_client.registry import CollectorRegistry
-
-from sidecar import assembly
-from sidecar.config import BadSettings, Settings
-from sidecar.core import rules
+from sidecar import __version__
+from sidecar.blocking import BlockingCalls
+from sidecar.config import BadSettings, Settings, files, variable_warnings
+from sidecar.config.files import Loaded
+from sidecar.config.watch import Reloader
 from sidecar.core.checks import SERVER_LIVE, Answer
+from sidecar.core.rules import startup
+from sidecar.core.snapshot import Snapshot
 from sidecar.core.state import Health
+from sidecar.core.target import Target
 from sidecar.history import History
-from sidecar.loading import Loaded
 from sidecar.outputs import log, prometheus
+from sidecar.outputs.http import app, status
+from sidecar.outputs.http.server import HttpServer, address
 from sidecar.outputs.poll_counter import PollCounter
 from sidecar.probes.prober import Prober, SwappableProber
-from sidecar.scheduler import Poller
+from sidecar.scheduler import Scheduler
 from sidecar.store import HealthStore
 
 logger = logging.getLogger(__name__)
@@ -26,44 +40,89 @@ logger = logging.getLogger(__name__)
 # What new settings cannot change, because the kubelet knows the old ones.
 FIXED = ("http_host", "http_port")
 
+DRAINING = "draining for %g s; /readyz now fails; send the signal again to exit at once"
+
+# Seconds within which the settings and their files have to be read, all of them.
+FILES_DEADLINE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What is asked of the daemon while it runs.
+
+    reload:  read the settings and their files again now, changed or not.
+    drain:   fail /readyz, and stop after drain_seconds.
+    exit:    stop at once.
+    """
+
+    reload: asyncio.Event = field(default_factory=asyncio.Event)
+    drain: asyncio.Event = field(default_factory=asyncio.Event)
+    exit: asyncio.Event = field(default_factory=asyncio.Event)
+
 
 class Runtime:
-    """The settings in force and what follows from them; how others take their place.
+    """The settings in force and every part that is built from them.
 
-    Nothing is asked before `start`, which brings what the settings' files hold.
+    settings:  those that the process has started with.
+    load:      gives the settings again when a file has changed.
+    config:    the settings file that `load` reads, if there is one.
+
+    No server is asked before `start`.
     """
 
     prober: SwappableProber
-    poller: Poller
+    scheduler: Scheduler
 
-    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
-        self.clock = time.monotonic
+    def __init__(
+        self, settings: Settings, load: Callable[[], Settings], config: Path | None = None
+    ) -> None:
         self.settings = settings
-        self.policy = settings.policy
-        self.counter = PollCounter(time.time)
-        self.loading = prometheus.Loading(registry)
-        health = Health.initial(
-            settings.checks, self.clock(), settings.liveness, settings.readiness
-        )
-        self.history = History(health.checks)
-        self.store = HealthStore(health, [self.counter, log.log_transitions, self.history])
-        self.loaded_at = self.clock()
+        self._target: Target | None = None
+        self._config = config
+        self._read = partial(files.read, load, config)
+        self._policy = settings.policy
+        self._clock = time.monotonic
+        self._loaded_at = self._clock()
+        checks = settings.checks
+        self.history = History(checks)
+        self._counter = PollCounter(time.time)
+        self._registry = prometheus.process_registry(log.lines_dropped)
+        self._reloads = prometheus.Reloads(self._registry)
+        health = Health.initial(checks, self._loaded_at, settings.liveness, settings.readiness)
+        self.store = HealthStore(health, [self._counter, log.log_change, self.history])
+
+    def snapshot(self) -> Snapshot:
+        """Health, time and policy of this moment."""
+        return Snapshot(self.store.health, self._clock(), self._policy)
+
+    async def run(self, bound: socket.socket, requests: Requests) -> None:
+        """The daemon, until it is asked to stop. Whatever this raises is a bug.
+
+        The endpoints come first, and answer from the first moment; then the
+        files, which are read outside the event loop, and the polling.
+        """
+        server = HttpServer(app.build_app(self.snapshot, self._status, self._scrape))
+        await server.start(bound)
+        try:
+            self._announce(bound)
+            await self._work((self._poll(requests.reload), server.tend()), requests)
+        finally:
+            await server.close()
+        logger.info("stopped")
 
     def start(self, loaded: Loaded) -> None:
-        """Makes the poller; the settings are the ones that were given, with their files."""
-        self.prober = SwappableProber(loaded.prober)
-        self.poller = assembly.make_poller(
-            self.store, assembly.schedule(loaded.settings), self.prober, self.clock
+        """Builds what asks the server, from the first settings and their files."""
+        self.prober = SwappableProber(Prober(loaded.target, self._clock))
+        self.scheduler = Scheduler(
+            self.store,
+            loaded.settings.schedule,
+            ask=self.prober.ask,
+            wait_changed=self.prober.wait_changed,
+            clock=self._clock,
+            sleep=asyncio.sleep,
+            uniform=random.uniform,
         )
-        self._loaded(loaded)
-
-    def judges(self) -> dict[str, rules.Judge]:
-        """For each endpoint what its rule says at the moment of the call."""
-
-        def judge(rule: rules.Rule, exclude: Collection[str] = ()) -> rules.Verdict:
-            return rule(self.store.health, self.clock(), self.policy, exclude)
-
-        return {endpoint: partial(judge, rule) for endpoint, rule in rules.ENDPOINTS.items()}
+        self._in_force(loaded)
 
     async def apply(self, loaded: Loaded) -> None:
         """Puts settings in force, or raises BadSettings and leaves everything as it was.
@@ -72,56 +131,120 @@ class Runtime:
         the one in use: ServerLive is answered over it, unless it is not over
         the other one either. It is closed when it is not taken.
         """
+        candidate = Prober(loaded.target, self._clock)
         try:
-            await self._try(loaded.prober)
+            await self._try(candidate, loaded.settings.timeout_seconds)
         except BaseException:
-            await loaded.prober.close()
+            await candidate.close()
             raise
         kept = {name: getattr(self.settings, name) for name in FIXED}
         fixed = [name for name, value in kept.items() if getattr(loaded.settings, name) != value]
         settings = loaded.settings.model_copy(update=kept)
-        health = self.store.health
-        now = self.clock()
-        has_started = rules.startup(health, now, self.policy).passing
-        other_server = _target(settings) != _target(self.settings)
-        self.settings, self.policy = settings, settings.policy
-        health = health._replace(has_started=has_started)
+        has_started = startup(self.snapshot()).passing
+        other_server = self._target is None or not loaded.target.is_same_server(self._target)
+        now = self._clock()
+        self.settings, self._policy = settings, settings.policy
+        health = self.store.health._replace(has_started=has_started)
         health = health.asking(settings.checks, now, settings.liveness, settings.readiness)
         self.store.reload(health.forget(now) if other_server else health, other_server=other_server)
-        self.poller.schedule = assembly.schedule(settings)
+        self.scheduler.schedule = settings.schedule
         log.configure(settings.log_level, settings.log_format)
-        self._loaded(loaded)
-        logger.info("configuration reloaded", extra={"fields": summary(settings)})
+        self._in_force(loaded)
+        logger.info("configuration reloaded", extra={"fields": _summary(settings)})
         for name in fixed:
             logger.warning("%s cannot change at runtime; keeping %r", name, kept[name])
-        await self.prober.replace(loaded.prober, other_server=other_server)
+        await self.prober.replace(candidate, other_server=other_server)
 
-    async def _try(self, candidate: Prober) -> None:
+    async def _try(self, candidate: Prober, deadline: float) -> None:
         """Asks over a new connection; BadSettings when it is worse than the one in use."""
         try:
-            answer = (await candidate.ask(SERVER_LIVE)).answer
+            answer = (await candidate.ask(SERVER_LIVE, deadline)).answer
         except ValueError as error:  # a token that cannot be sent, replaced since it was validated
             raise BadSettings([f"a file has changed meanwhile: {error}"]) from None
         if answer is not Answer.OK and self.store.health.live.answer is Answer.OK:
-            text = (
-                f"ServerLive is answered with {answer} over a new connection, with ok over the old"
-            )
-            raise BadSettings([text])
+            new = f"ServerLive is answered with {answer} over a new connection"
+            raise BadSettings([f"{new}, with ok over the old"])
 
-    def _loaded(self, loaded: Loaded) -> None:
-        self.loaded_at = self.clock()
-        self.loading.succeeded(time.time(), loaded.expiry)
+    def _in_force(self, loaded: Loaded) -> None:
+        self._target = loaded.target
+        self._loaded_at = self._clock()
+        self._reloads.succeeded(time.time(), loaded.expiry)
         for name, path in loaded.world_readable.items():
             logger.warning("%s: %s is world-readable", name, path)
 
+    async def _poll(self, reload: asyncio.Event) -> None:
+        """Reads the files; then polls and watches them."""
+        calls = BlockingCalls("reading the settings and their files", FILES_DEADLINE)
+        loaded = await self._read_first(calls)
+        self.start(loaded)
+        reloader = Reloader(
+            loaded,
+            self._config,
+            calls,
+            reload,
+            load=self._read,
+            apply=self.apply,
+            refused=self._reloads.failed,
+        )
+        try:
+            await asyncio.gather(self.scheduler.run(), reloader.run())
+        finally:
+            await self.prober.close()
 
-def _target(settings: Settings) -> tuple[str | None, ...]:
-    """What tells one server from another."""
-    # A server name is sent as the authority where there is none.
-    authority = settings.authority or settings.tls_server_name
-    return settings.server_url, settings.grpc_service, authority
+    async def _read_first(self, calls: BlockingCalls) -> Loaded:
+        """The settings with what their files hold, as soon as they can be read."""
+        while True:
+            try:
+                return await calls.run(partial(files.read_first, self.settings, self._read))
+            except (BadSettings, OSError) as error:
+                if self._reloads.successful:
+                    logger.warning("not polling until the files can be read: %s", error)
+                self._reloads.failed()
+            await asyncio.sleep(self.settings.reload_interval_seconds)
+
+    async def _work(self, jobs: Iterable[Coroutine[Any, Any, None]], requests: Requests) -> None:
+        """Does the jobs until it is asked to drain, and through the drain that follows."""
+        tasks = [asyncio.create_task(job) for job in jobs]
+        try:
+            await _first(tasks, requests.drain.wait())
+            if requests.drain.is_set():
+                self.store.drain()
+                seconds = self.settings.drain_seconds
+                logger.info(DRAINING, seconds)
+                asyncio.get_running_loop().call_later(seconds, requests.exit.set)
+                await _first(tasks, requests.exit.wait())
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    def _status(self) -> Callable[[], bytes]:
+        sidecar = status.Sidecar(
+            __version__, self.settings.server_url, self._reloads.successful, self._loaded_at
+        )
+        return partial(status.encode, self.snapshot(), self.history.pasts(), sidecar)
+
+    def _scrape(self) -> prometheus.Scrape:
+        return prometheus.Scrape(self.snapshot(), self._counter.counts(), self._registry)
+
+    def _announce(self, bound: socket.socket) -> None:
+        for warning in variable_warnings(os.environ):
+            logger.warning("%s", warning)
+        port = bound.getsockname()[1]
+        fields = {"address": address(bound), "port": port, **_summary(self.settings)}
+        logger.info("sidecar %s is listening", __version__, extra={"fields": fields})
 
 
-def summary(settings: Settings) -> dict[str, Any]:
+async def _first(tasks: Iterable[asyncio.Task[None]], event: Coroutine[Any, Any, Any]) -> None:
+    """Waits for one of the tasks or for an event, whichever comes first."""
+    waiting = asyncio.ensure_future(event)
+    await asyncio.wait({*tasks, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+
+
+def _summary(settings: Settings) -> dict[str, Any]:
     """What a log line says about settings."""
     return {"server_url": settings.server_url, "models": len(settings.models)}

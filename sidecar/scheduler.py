@@ -1,41 +1,32 @@
-"""Rounds: when to ask, whom, how many at once; awake at once when the connection changes."""
+"""When to ask, whom, how many at once; awake at once when the connection changes."""
 
 import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation
 from sidecar.core.reasons import REASONS
+from sidecar.core.schedule import CheckSchedule, Schedule
+from sidecar.core.state import Status
+from sidecar.ratelimit import TokenBucket
 from sidecar.store import HealthStore
 
 # So many rounds may be started by losses, or by connections, in a row; then one a recovery period.
 BURST = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When rounds start. Seconds, from the start of one round to the start of the next.
+class Scheduler:
+    """Asks every check of the store: round after round, one round at a time.
 
-    `jitter` is the share of the period by which rounds are spread at random,
-    the first one included; `concurrency` bounds the questions in flight. Between
-    two rounds ServerLive alone is asked each `live_period`; 0 is never.
-    """
+    A check whose kind has a schedule of its own is asked beside the rounds, and
+    never twice at once.
 
-    period: float = 5
-    recovery_period: float = 1
-    live_period: float = 0
-    jitter: float = 0.1
-    concurrency: int = 8
-
-
-class Poller:
-    """Asks every check of the store, round after round, one round at a time.
-
-    schedule:         may be changed at any time; counts from the end of the round.
-    ask:              asks one check; must end by itself, failures included.
+    schedule:         may be changed at any time; counts from the end of the round, or of the
+                      question.
+    ask:              asks one check within so many seconds; must end by itself, failures
+                      included.
     wait_changed:     whether a connection is established (True) or lost, when it is.
     clock, sleep:     monotonic seconds, and waiting for some of them.
     uniform:          a random number between two others.
@@ -46,7 +37,7 @@ class Poller:
         store: HealthStore,
         schedule: Schedule,
         *,
-        ask: Callable[[Check], Awaitable[Observation]],
+        ask: Callable[[Check, float], Awaitable[Observation]],
         wait_changed: Callable[[], Awaitable[bool]],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
@@ -60,11 +51,12 @@ class Poller:
         self._sleep = sleep
         self._uniform = uniform
         self._live_asked_at = math.inf  # not before the first round
+        self._own: dict[Check, asyncio.Task[None]] = {}
 
     async def run(self, done: Callable[[], bool] = lambda: False) -> None:
         """Polls until cancelled, or until `done`, which is asked at the end of each round."""
         change = asyncio.ensure_future(self._wait_changed())
-        spent = {True: -math.inf, False: -math.inf}
+        bursts = {True: TokenBucket(BURST), False: TokenBucket(BURST)}
         due = self._clock() + self._uniform(0, self.schedule.jitter * self._period())
         try:
             while True:
@@ -76,19 +68,21 @@ class Poller:
                         continue  # it is the one over which the last round was answered
                     # A server that drops each connection must not make the rounds spin,
                     # but the loss of one that was just established is news.
-                    recovery = self.schedule.recovery_period
-                    least = spent[established] - (BURST - 1) * recovery
-                    await self._until(min(due, least), change if established else None)
-                    spent[established] = max(spent[established], self._clock()) + recovery
+                    recovery, burst = self.schedule.rounds.recovery_period, bursts[established]
+                    least = min(due, burst.available_at(recovery))
+                    await self._until(least, change if established else None)
+                    burst.take(self._clock(), recovery)
                 started = self._clock()
                 await self.round()
+                self._start_own()
                 if done():
                     return
                 # A round that took longer than the period makes the next one
                 # late; the ones that fell due meanwhile are skipped.
                 due = started + self._spread(self._period())
         finally:
-            change.cancel()
+            for task in (change, *self._own.values()):
+                task.cancel()
 
     async def round(self) -> None:
         """Asks ServerLive, and then everything else unless the server as a whole is silent.
@@ -97,16 +91,19 @@ class Poller:
         there. Who has waited longest for an answer is asked first, so that in
         the next round it is the turn of those that this one left out.
         """
-        ends = self._clock() + self.schedule.period
+        ends = self._clock() + self.schedule.rounds.period
         if REASONS[await self._ask_live()].silences:
             return
         checks = self._store.health.checks
-        rest = (check for check in checks if check != SERVER_LIVE)
+        left_out = self.schedule.own
+        rest = (c for c in checks if c != SERVER_LIVE and c.kind not in left_out)
         queue = deque(sorted(rest, key=lambda check: _turn(check, checks[check].answered_at)))
+
+        deadline = self.schedule.rounds.deadline
 
         async def work() -> None:
             while queue and self._clock() < ends:
-                self._store.record(await self._ask(queue.popleft()))
+                self._store.record(await self._ask(queue.popleft(), deadline))
 
         async with asyncio.TaskGroup() as workers:
             for _ in range(min(self.schedule.concurrency, len(queue))):
@@ -134,17 +131,41 @@ class Poller:
 
     async def _ask_live(self) -> Answer:
         self._live_asked_at = self._clock()
-        seen = await self._ask(SERVER_LIVE)
+        seen = await self._ask(SERVER_LIVE, self.schedule.rounds.deadline)
         self._store.record(seen)
         return seen.answer
+
+    def _start_own(self) -> None:
+        """Starts what asks each check that has a schedule of its own, unless it runs already."""
+        for check, task in [*self._own.items()]:
+            if task.done():
+                task.result()
+                del self._own[check]
+        for check in self._store.health.checks:
+            if check.kind in self.schedule.own and check not in self._own:
+                self._own[check] = asyncio.create_task(self._ask_by_own_schedule(check))
+
+    async def _ask_by_own_schedule(self, check: Check) -> None:
+        """Asks a check, as long as there is one, while the server is not silent."""
+        while (schedule := self._schedule_of(check)) is not None:
+            started = self._clock()
+            if not self._was_silent():
+                self._store.record(await self._ask(check, schedule.deadline))
+            state = self._store.health.checks.get(check)
+            serving = state is not None and state.status is Status.SERVING
+            period = schedule.period if serving else schedule.recovery_period
+            await self._until(started + self._spread(period))
+
+    def _schedule_of(self, check: Check) -> CheckSchedule | None:
+        return self.schedule.own.get(check.kind) if check in self._store.health.checks else None
 
     def _was_silent(self) -> bool:
         answer = self._store.health.live.answer
         return answer is not None and REASONS[answer].silences
 
     def _period(self) -> float:
-        all_healthy = self._store.health.all_healthy
-        return self.schedule.period if all_healthy else self.schedule.recovery_period
+        rounds, all_healthy = self.schedule.rounds, self._store.health.all_healthy
+        return rounds.period if all_healthy else rounds.recovery_period
 
     def _spread(self, period: float) -> float:
         jitter = self.schedule.jitter / 2

@@ -6,18 +6,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from sidecar.cli import BUG, main
 from sidecar.config import Settings
-from sidecar.core.checks import SERVER_LIVE, Answer, Observation
+from sidecar.core.checks import SERVER_LIVE, Observation
 from sidecar.core.reasons import REASONS, Effect, Thresholds
-from sidecar.core.rules import ENDPOINTS, Policy
+from sidecar.core.rules import ENDPOINTS
+from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.core.state import CheckState, Probe, Status, step
-from sidecar.daemon import _versions
 from sidecar.outputs.poll_counter import PollCounter
-from sidecar.outputs.prometheus import Loading, Scrape, register_process
+from sidecar.outputs.prometheus import Reloads, Scrape, process_registry
 from tests.core.folding import initial
 
 ROOT = Path(__file__).parents[1]
@@ -59,10 +58,11 @@ def test_every_setting_is_in_the_table_with_its_default_and_in_its_order():
 
 
 def test_every_metric_is_in_the_table_with_its_type_and_labels():
-    registry = CollectorRegistry()
-    Loading(registry).succeeded(0, {"ca": 0})
-    register_process(registry, _versions(), lambda: 0)
-    scrape = Scrape(initial(), Policy(max_age=1), 0, PollCounter(lambda: 0).counts(), registry)
+    registry = process_registry(lambda: 0)
+    Reloads(registry).succeeded(0, {"ca": 0})
+    scrape = Scrape(
+        Snapshot(initial(), 0, Policy(max_age=1)), PollCounter(lambda: 0).counts(), registry
+    )
     families = {family.name: family for family in scrape.collect()}
     suffix = {"counter": "_total", "info": "_info"}
     expected = {

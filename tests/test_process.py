@@ -220,7 +220,7 @@ def test_bad_settings_end_every_command_with_code_2_and_nothing_starts(command):
 def test_a_bug_in_the_loop_ends_it_with_a_traceback_and_a_code_of_its_own(command):
     code = (
         "import sys; from sidecar.probes import prober; from sidecar import cli;"
-        "prober.Prober.ask = lambda self, check: 1 / 0;"
+        "prober.Prober.ask = lambda *_: 1 / 0;"
         "sys.exit(cli.main([sys.argv[1], '--http-port=0']))"
     )
     result = python("-c", code, command)

@@ -2,18 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, Rpc
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, model_ready
 from sidecar.core.reasons import Thresholds
+from sidecar.core.schedule import CheckSchedule, Schedule
 from sidecar.core.state import Health, Status
-from sidecar.scheduler import Poller, Schedule
+from sidecar.scheduler import Scheduler
 from sidecar.store import Change, HealthStore
 from tests.core.folding import CHECKS, A, B
 
-STEADY = Schedule(period=5, recovery_period=1, jitter=0, concurrency=8)
+STEADY = Schedule(CheckSchedule(period=5, recovery_period=1), jitter=0, concurrency=8)
 
 
 @dataclass
@@ -32,6 +33,7 @@ class World:
     def __post_init__(self) -> None:
         self.now = 0.0
         self.asked: list[tuple[float, Check]] = []
+        self.deadlines: set[float] = set()
         self.in_flight = self.most_in_flight = 0
         self.lost = asyncio.Event()
         self.established = asyncio.Event()
@@ -39,7 +41,7 @@ class World:
         self.on_sleep: Callable[[float], Awaitable[None]] | None = None
         health = Health.initial(self.checks, 0, self.liveness, Thresholds())
         self.store = HealthStore(health, [self.changes.append])
-        self.poller = Poller(
+        self.poller = Scheduler(
             self.store,
             self.schedule,
             ask=self.ask,
@@ -49,11 +51,12 @@ class World:
             uniform=self.chance,
         )
 
-    async def ask(self, check: Check) -> Observation:
+    async def ask(self, check: Check, deadline: float) -> Observation:
         if check == SERVER_LIVE and len(self.starts) == self.rounds:
             self.finished.set()
             await asyncio.Event().wait()
         self.asked.append((self.now, check))
+        self.deadlines.add(deadline)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         await asyncio.sleep(0)
@@ -114,20 +117,20 @@ async def test_rounds_start_a_recovery_period_apart_while_anything_is_not_well(a
 
 
 async def test_between_two_rounds_server_live_alone_is_asked():
-    world = await World(schedule=replace(STEADY, live_period=1), rounds=7).run()
+    world = await World(schedule=STEADY._replace(live_period=1), rounds=7).run()
     assert world.starts == [0, 1, 2, 3, 4, 5, 6]
     assert [at for at, check in world.asked if check == A] == [0, 5]
 
 
 async def test_while_not_all_is_well_server_live_is_asked_by_rounds_alone():
-    slow = replace(STEADY, live_period=1, recovery_period=4)
+    slow = STEADY._replace(rounds=CheckSchedule(5, 4), live_period=1)
     world = await World(schedule=slow, answers={A: "not_ready"}).run()
     assert world.starts == [0, 4, 8]
 
 
 async def test_a_round_that_is_overdue_is_not_put_off_by_an_early_question():
     world = World(
-        schedule=replace(STEADY, period=2, live_period=1),
+        schedule=STEADY._replace(rounds=CheckSchedule(2, 1), live_period=1),
         takes=lambda check: 2.5 if check == A else 0,
     )
     assert (await world.run()).starts == [0, 2.5, 5]
@@ -135,7 +138,7 @@ async def test_a_round_that_is_overdue_is_not_put_off_by_an_early_question():
 
 @pytest.mark.parametrize("live_period", [0, 5, 60])
 async def test_without_an_earlier_moment_server_live_is_asked_by_rounds_alone(live_period):
-    world = await World(schedule=replace(STEADY, live_period=live_period)).run()
+    world = await World(schedule=STEADY._replace(live_period=live_period)).run()
     assert world.starts == [0, 5, 10]
 
 
@@ -143,7 +146,7 @@ async def test_without_an_earlier_moment_server_live_is_asked_by_rounds_alone(li
 async def test_a_frozen_server_gets_no_traffic_soon_and_is_restarted_no_sooner(frozen_at):
     by_rounds_alone = 5 + 2 * 2 + 2  # a period, then three time-outs
     world = World(
-        schedule=replace(STEADY, live_period=1),
+        schedule=STEADY._replace(live_period=1),
         rounds=20,
         liveness=Thresholds(min_duration=by_rounds_alone),
     )
@@ -178,7 +181,7 @@ async def test_jitter_spreads_the_first_round_and_the_later_ones():
         drawn.append((low, high))
         return high
 
-    world = World(schedule=Schedule(period=10, recovery_period=2, jitter=0.2), chance=chance)
+    world = World(schedule=Schedule(CheckSchedule(10, 2), jitter=0.2), chance=chance)
     assert (await world.run()).starts == pytest.approx([0.4, 11.4, 22.4])
     assert drawn[:2] == [(0, 0.4), (0.9, 1.1)]
 
@@ -205,7 +208,7 @@ async def test_a_server_that_speaks_is_asked_about_its_models_whatever_it_says(a
 
 @pytest.mark.parametrize("concurrency", [1, 3, 8])
 async def test_no_more_questions_are_in_flight_than_allowed(concurrency):
-    models = [Check(Rpc.MODEL_READY, f"m{i}") for i in range(20)]
+    models = [model_ready(f"m{i}") for i in range(20)]
     world = World(
         rounds=1,
         checks=(*CHECKS, *models),
@@ -217,10 +220,10 @@ async def test_no_more_questions_are_in_flight_than_allowed(concurrency):
 
 
 async def test_a_round_that_hangs_is_cut_at_its_period_and_goes_on_where_it_was_cut():
-    models = [Check(Rpc.MODEL_READY, f"m{i}") for i in range(5)]
+    models = [model_ready(f"m{i}") for i in range(5)]
     world = World(
         checks=(SERVER_LIVE, SERVER_READY, *models),
-        schedule=Schedule(period=5, recovery_period=1, jitter=0, concurrency=1),
+        schedule=Schedule(CheckSchedule(5, 1), jitter=0, concurrency=1),
         takes=lambda check: 2 if check.model else 0,
     )
     await world.run()
@@ -294,7 +297,7 @@ async def test_a_connection_over_which_the_last_round_was_answered_starts_none(a
 
 
 async def test_a_connection_lost_again_and_again_makes_ten_rounds_and_then_one_a_recovery_period():
-    world = World(rounds=16, schedule=replace(STEADY, period=60))
+    world = World(rounds=16, schedule=STEADY._replace(rounds=CheckSchedule(60, 1)))
 
     async def lose(seconds):
         if seconds > 30:

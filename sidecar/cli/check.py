@@ -1,23 +1,32 @@
-"""A single check: asks once, or until all is ready, and says what it came to."""
+"""`sidecar check`: asks once, or until all is ready, and says what it came to."""
 
 import asyncio
+import gc
+import json
+import random
 import signal
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TextIO
 
-from sidecar import assembly
+from sidecar import __version__
 from sidecar.cli import terminal
+from sidecar.cli.process import ignore_signals, signal_code
 from sidecar.config import Settings
+from sidecar.config.files import with_files
 from sidecar.core.checks import SERVER_LIVE, Check
 from sidecar.core.reasons import NO_ANSWER, REASONS, Thresholds
-from sidecar.core.rules import Verdict, readiness
+from sidecar.core.rules import readiness
+from sidecar.core.snapshot import Snapshot
 from sidecar.core.state import Health
 from sidecar.history import History
 from sidecar.outputs import log
 from sidecar.outputs.http import status
+from sidecar.probes.prober import Prober
+from sidecar.scheduler import Scheduler
 from sidecar.store import Change, HealthStore
 
 READY = 0
@@ -41,6 +50,17 @@ class Outcome:
     signum: int | None = None
 
 
+def check(settings: Settings, wait: float, output: str) -> int:
+    """Asks, prints findings or the document as `output` says, and returns the exit code."""
+    outcome = asyncio.run(run(settings, wait, sys.stderr))
+    ignore_signals()
+    # The interpreter would look through everything once more before it ends.
+    gc.freeze()
+    text = outcome.findings if output == "text" else json.dumps(outcome.document) + "\n"
+    terminal.write(sys.stdout, text)
+    return outcome.code if outcome.signum is None else signal_code(outcome.signum)
+
+
 async def run(settings: Settings, wait: float, stream: TextIO | None) -> Outcome:
     """Asks everything once, and again and again for so many seconds while it is not ready.
 
@@ -50,10 +70,17 @@ async def run(settings: Settings, wait: float, stream: TextIO | None) -> Outcome
     """
     inquiry = _Inquiry(settings, wait)
     waiting = _Waiting(stream, wait)
-    prober = assembly.make_prober(settings, inquiry.clock)
+    prober = Prober(with_files(settings).target, inquiry.clock)
     # Jitter keeps daemons apart that go on for ever; here somebody waits for the first answer.
-    schedule = replace(assembly.schedule(settings), jitter=0)
-    poller = assembly.make_poller(inquiry.store, schedule, prober, inquiry.clock)
+    scheduler = Scheduler(
+        inquiry.store,
+        settings.schedule._replace(jitter=0),
+        ask=prober.ask,
+        wait_changed=prober.wait_changed,
+        clock=inquiry.clock,
+        sleep=asyncio.sleep,
+        uniform=random.uniform,
+    )
     first_round = asyncio.Event()
 
     def done() -> bool:
@@ -69,7 +96,7 @@ async def run(settings: Settings, wait: float, stream: TextIO | None) -> Outcome
             waiting.draw(inquiry)
 
     signalled = _signal()
-    polling = asyncio.create_task(poller.run(done))
+    polling = asyncio.create_task(scheduler.run(done))
     ticking = asyncio.create_task(tick())
     either: set[asyncio.Future[Any]] = {polling, signalled}
     try:
@@ -107,7 +134,7 @@ class _Inquiry:
 
     def __init__(self, settings: Settings, wait: float) -> None:
         self.clock = time.monotonic
-        self._about = assembly.about(settings)
+        self._server_url = settings.server_url
         self._policy = settings.policy
         self._texts: dict[Check, str] = {}
         thresholds = (settings.liveness, settings.readiness) if wait else (ONCE, ONCE)
@@ -132,15 +159,18 @@ class _Inquiry:
     @property
     def over(self) -> bool:
         """Whether all is ready, or the time is over."""
-        return self._verdict().passing or self.clock() >= self._ends
+        return readiness(self.snapshot).passing or self.clock() >= self._ends
 
-    def _verdict(self) -> Verdict:
-        return readiness(self.store.health, self.clock(), self._policy)
+    @property
+    def snapshot(self) -> Snapshot:
+        """What is known at this moment."""
+        return Snapshot(self.store.health, self.clock(), self._policy)
 
     def failing(self) -> dict[Check, str]:
         """The word of each check that keeps readiness from passing."""
-        findings = zip(self.store.health.checks, self._verdict().findings, strict=True)
-        return {c: f.word for c, f in findings if not f.passing and self._policy.counts(c)}
+        snapshot = self.snapshot
+        findings = zip(snapshot.health.checks, readiness(snapshot).findings, strict=True)
+        return {c: f.word for c, f in findings if not f.passing and snapshot.gates(c)}
 
     def details(self) -> list[str]:
         """For each check that was not answered with ok, the server's or gRPC's own text."""
@@ -149,24 +179,16 @@ class _Inquiry:
 
     def outcome(self) -> Outcome:
         """What it comes to at this moment."""
-        health, now = self.store.health, self.clock()
-        ready = self._verdict()
-        moment = status.Moment(
-            health,
-            self._policy,
-            now,
-            about=self._about,
-            reload_successful=True,
-            loaded_at=health.started_at,
-            pasts=self._history.pasts(),
-        )
-        answers = [health.checks[check].answer for check in self.failing()]
+        snapshot = self.snapshot
+        ready, started = readiness(snapshot), snapshot.health.started_at
+        sidecar = status.Sidecar(__version__, self._server_url, True, started)
+        answers = [snapshot.health.checks[check].answer for check in self.failing()]
         # When several fail the least counts: that something was answered proves more than silence.
         codes = [NO_ANSWER if answer is None else REASONS[answer].exit_code for answer in answers]
         return Outcome(
             READY if ready.passing else min(codes),
             ready.report("readyz"),
-            status.document(moment),
+            status.document(snapshot, self._history.pasts(), sidecar),
         )
 
 

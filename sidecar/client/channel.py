@@ -18,6 +18,9 @@ from sidecar.client.errors import InvalidInput, shown
 # Names and values of gRPC channel arguments.
 ChannelArgs = Sequence[tuple[str, Any]]
 
+# The path of a PEM file, or what one holds.
+Pem = str | bytes | None
+
 # Whether a scheme uses TLS; with grpc:// the other arguments decide.
 SCHEMES = {"grpc": None, "grpcs": True, "http": False, "https": True}
 
@@ -192,13 +195,13 @@ def _service_config(attempts: int) -> str:
 
 
 def credentials(
-    root_certificates: str | None, private_key: str | None, certificate_chain: str | None
+    root_certificates: Pem, private_key: Pem, certificate_chain: Pem
 ) -> grpc.ChannelCredentials:
     """Return TLS credentials from PEM files.
 
-    root_certificates:  path; None for gRPC's default root certificates.
+    root_certificates:  None for gRPC's default root certificates.
     private_key, certificate_chain:
-                        paths of the client's files; None for no client certificate.
+                        the client's; None for no client certificate.
 
     Raises InvalidInput if a file cannot be read, or if only one of the key and
     the certificate is given, which would abort the process inside gRPC.
@@ -230,11 +233,13 @@ def close_hint(*, tls: bool, certificate: bool) -> str:
     return "does the server trust the client's certificate?"
 
 
-def _read(path: str | None) -> bytes | None:
+def _read(pem: Pem) -> bytes | None:
+    if isinstance(pem, bytes):
+        return pem
     try:
-        return None if path is None else Path(path).read_bytes()
+        return None if pem is None else Path(pem).read_bytes()
     except (OSError, TypeError, ValueError) as error:
-        raise InvalidInput(f"file {shown(path)} cannot be read: {error}") from None
+        raise InvalidInput(f"file {shown(pem)} cannot be read: {error}") from None
 
 
 def open_channel(

@@ -10,6 +10,7 @@ import grpc
 from sidecar.client import protobuf
 from sidecar.client.channel import (
     ChannelArgs,
+    Pem,
     channel_options,
     close_hint,
     credentials,
@@ -61,9 +62,9 @@ class HealthClient:
         url: str,
         verbose: bool = False,
         use_ssl: bool = False,
-        root_certificates: str | None = None,
-        private_key: str | None = None,
-        certificate_chain: str | None = None,
+        root_certificates: Pem = None,
+        private_key: Pem = None,
+        certificate_chain: Pem = None,
         creds: grpc.ChannelCredentials | None = None,
         channel_args: ChannelArgs | None = None,
         timeout: float | None = 60,
@@ -78,9 +79,10 @@ class HealthClient:
                             The default port is 80, with TLS 443.
         verbose:            log one line for each call at INFO instead of DEBUG.
         use_ssl:            use TLS; the schemes grpcs and https imply it.
-        root_certificates:  path of a PEM file; None for gRPC's default.
+        root_certificates:  path of a PEM file, or its content as bytes; None for gRPC's
+                            default.
         private_key, certificate_chain:
-                            paths of the client's PEM files; both or neither.
+                            the client's in the same form; both or neither.
         creds:              channel credentials; they replace the four arguments above.
         channel_args:       gRPC channel arguments; they replace the defaults here.
         timeout:            seconds that a call may take; None for no deadline.

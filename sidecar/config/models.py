@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
-from sidecar.core.checks import Check, Rpc
+from sidecar.core.checks import Check, model_ready
 
 QUOTES = ("'", '"')
 NOT_A_LIST = "not a list"
@@ -37,7 +37,7 @@ class Model(BaseModel):
     @property
     def check(self) -> Check:
         """The question about this model."""
-        return Check(Rpc.MODEL_READY, self.name, self.version)
+        return model_ready(self.name, self.version)
 
 
 def printable(text: str) -> str:

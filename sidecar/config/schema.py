@@ -14,7 +14,8 @@ from sidecar.config.certificates import check_authorities, check_certificate, ch
 from sidecar.config.models import without_quotes
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check
 from sidecar.core.reasons import Thresholds
-from sidecar.core.rules import Policy
+from sidecar.core.schedule import CheckSchedule, Schedule
+from sidecar.core.snapshot import Policy
 from sidecar.oip import SERVICE
 
 MASK = "***"
@@ -159,7 +160,7 @@ class Settings(BaseSettings):
         if path is not None:
             if not path.read_bytes().strip():
                 raise ValueError("is empty")
-            to_metadata(_bearer(path))
+            to_metadata(bearer(path))
         return path
 
     @property
@@ -231,10 +232,10 @@ class Settings(BaseSettings):
         )
 
     @property
-    def metadata(self) -> dict[str, str]:
-        """The headers of every question, the bearer token's included."""
-        token = _bearer(self.bearer_token_file) if self.bearer_token_file else {}
-        return {**self.headers, **token}
+    def schedule(self) -> Schedule:
+        """When the checks are asked."""
+        rounds = CheckSchedule(self.period_seconds, self.recovery_period, self.timeout_seconds)
+        return Schedule(rounds, self.live_period_seconds, self.jitter, self.concurrency)
 
     def as_yaml(self) -> str:
         """Every setting as it is in force, secrets masked, in the form of a settings file."""
@@ -245,5 +246,6 @@ class Settings(BaseSettings):
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def _bearer(path: Path) -> dict[str, str]:
+def bearer(path: Path) -> dict[str, str]:
+    """The header that a file with a bearer token stands for."""
     return {"authorization": f"Bearer {path.read_text('utf-8-sig', 'replace').strip()}"}

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJs
 from sidecar.client.channel import PORTS, without_secrets
 from sidecar.client.metadata import to_metadata
 from sidecar.config.models import Model, distinct, parse, printable
-from sidecar.core.rules import Quorum
+from sidecar.core.snapshot import Quorum
 
 SERVICE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 AUTHORITY = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from sidecar.blocking import BlockingCalls
-from sidecar.config import BadSettings
-from sidecar.loading import Loaded, fingerprints
+from sidecar.config.files import Loaded, fingerprints
+from sidecar.config.load import BadSettings
 
 logger = logging.getLogger(__name__)
 

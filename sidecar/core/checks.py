@@ -11,16 +11,6 @@ from typing import NamedTuple, TypeVar
 V = TypeVar("V")
 
 
-class Rpc(StrEnum):
-    """The protocol's three health calls, by their names on the wire."""
-
-    __hash__ = str.__hash__  # Enum's own is a call of Python's, in each look-up in a table
-
-    SERVER_LIVE = "ServerLive"
-    SERVER_READY = "ServerReady"
-    MODEL_READY = "ModelReady"
-
-
 class Answer(StrEnum):
     """The closed list of words that one question can end in.
 
@@ -56,24 +46,32 @@ def for_each_answer(table: Mapping[Answer, V]) -> Mapping[Answer, V]:
 
 
 class Check(NamedTuple):
-    """One thing that is asked again and again; `model` and `version` only for ModelReady."""
+    """One thing that is asked again and again.
 
-    rpc: Rpc
+    kind:    the first part of its name, and the key of its probe.
+    rpc:     the call that asks it, by its name in the protocol.
+    model, version:  of a check of one model; else empty.
+    """
+
+    kind: str
+    rpc: str
     model: str = ""
     version: str = ""
 
     @property
     def name(self) -> str:
         """The name in bodies and paths: `server-live`, `model:bert`, `model:bert:3`."""
-        if self.rpc is Rpc.SERVER_LIVE:
-            return "server-live"
-        if self.rpc is Rpc.SERVER_READY:
-            return "server-ready"
-        return f"model:{self.model}:{self.version}" if self.version else f"model:{self.model}"
+        return ":".join(filter(None, (self.kind, self.model, self.version)))
 
 
-SERVER_LIVE = Check(Rpc.SERVER_LIVE)
-SERVER_READY = Check(Rpc.SERVER_READY)
+SERVER_LIVE = Check("server-live", "ServerLive")
+SERVER_READY = Check("server-ready", "ServerReady")
+MODEL = "model"
+
+
+def model_ready(model: str, version: str = "") -> Check:
+    """The check whether a model is ready, in any version or in this one."""
+    return Check(MODEL, "ModelReady", model, version)
 
 
 class Observation(NamedTuple):

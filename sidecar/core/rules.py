@@ -1,13 +1,13 @@
-"""What Kubernetes is told: a health, a moment and a policy in, a verdict out."""
+"""What Kubernetes is told: a snapshot in, a verdict out."""
 
-import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Rpc
+from sidecar.core.checks import MODEL, SERVER_LIVE, Answer, Check
 from sidecar.core.reasons import REASONS
-from sidecar.core.state import CheckState, Health, Status
+from sidecar.core.snapshot import Snapshot
+from sidecar.core.state import CheckState, Status
 
 # Two words that no single answer has: nothing was heard yet, and what was heard is too old.
 UNKNOWN = "unknown"
@@ -21,39 +21,6 @@ MEANINGS: Mapping[str, str] = {
 
 POLLER = "poller"
 DRAIN = "drain"
-
-
-@dataclass(frozen=True, slots=True)
-class Quorum:
-    """How many of the required models must be ready: at least `count` and at least `percent`."""
-
-    count: int = 0
-    percent: float = 100
-
-    def of(self, models: int) -> int:
-        """The number needed among so many; never more than there are."""
-        return min(models, max(self.count, math.ceil(models * self.percent / 100)))
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What counts towards the verdicts. Durations are seconds.
-
-    An answer older than `max_age` proves nothing. For `startup_grace` after
-    the start a server that was never yet seen live does not fail liveness.
-    """
-
-    max_age: float
-    quorum: Quorum = Quorum()
-    optional: frozenset[Check] = frozenset()
-    require_server_ready: bool = True
-    startup_grace: float = 0
-
-    def counts(self, check: Check) -> bool:
-        """Whether readiness rests on this check; the others are only shown."""
-        if check.rpc is Rpc.SERVER_READY:
-            return self.require_server_ready
-        return check not in self.optional
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,44 +69,40 @@ class Verdict:
         return "\n".join([*lines, *warnings, trailer]) + "\n"
 
 
-def liveness(health: Health, now: float, policy: Policy, exclude: Collection[str] = ()) -> Verdict:
+def liveness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
     """Whether the server is not proven dead: before the first result it passes.
 
     Age does not matter: a sidecar without CPU time must not get a server restarted.
     """
+    health = snapshot.health
     state = health.live
     never_seen = state.first_serving_at is None
-    spared = never_seen and now - health.asked_since < policy.startup_grace
+    spared = never_seen and snapshot.now - health.asked_since < snapshot.policy.startup_grace
     passing = state.status is not Status.NOT_SERVING or spared
     return _one(Finding(SERVER_LIVE.name, passing, state.reason or UNKNOWN), exclude)
 
 
-def readiness(health: Health, now: float, policy: Policy, exclude: Collection[str] = ()) -> Verdict:
+def readiness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
     """Whether traffic may be sent: server and models by the policy, fresh answers, no drain."""
-    serving, max_age = Status.SERVING, policy.max_age
-
-    def passes(state: CheckState) -> bool:
-        # Asked of each of thousands: is_stale() would be another call.
-        status, answered_at = state.status, state.answered_at
-        return status is serving and answered_at is not None and now - answered_at <= max_age
+    health, passes = snapshot.health, snapshot.is_ready
 
     def tell() -> Iterator[Finding]:
         if health.draining:
             yield Finding(DRAIN, False, Answer.SHUTTING_DOWN)
         for check, state in health.checks.items():
-            stale = is_stale(state, now, policy)
             yield _exclude(
                 Finding(check.name, False, STALE)
-                if stale
+                if snapshot.is_stale(state)
                 else _finding(check, passes(state), state),
                 exclude,
             )
 
-    return Verdict(not health.draining and _by_policy(health, policy, exclude, passes), tell)
+    return Verdict(not health.draining and _by_policy(snapshot, exclude, passes), tell)
 
 
-def startup(health: Health, now: float, policy: Policy, exclude: Collection[str] = ()) -> Verdict:
+def startup(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
     """Whether the server that runs now has been ready: every check that counts has been serving."""
+    health = snapshot.health
 
     def passes(state: CheckState) -> bool:
         return health.has_started or state.first_serving_at is not None
@@ -148,18 +111,14 @@ def startup(health: Health, now: float, policy: Policy, exclude: Collection[str]
         for check, state in health.checks.items():
             yield _exclude(_finding(check, passes(state), state), exclude)
 
-    return Verdict(_by_policy(health, policy, exclude, passes), tell)
+    return Verdict(_by_policy(snapshot, exclude, passes), tell)
 
 
-def progress(health: Health, now: float, policy: Policy, exclude: Collection[str] = ()) -> Verdict:
+def progress(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
     """Whether this sidecar's own loop still brings answers, whatever they say."""
-    passing = now - health.last_observation_at <= policy.max_age
+    age = snapshot.now - snapshot.health.last_observation_at
+    passing = age <= snapshot.policy.max_age
     return _one(Finding(POLLER, passing, Answer.OK if passing else STALE), exclude)
-
-
-def is_stale(state: CheckState, now: float, policy: Policy) -> bool:
-    """Whether the last answer is too old to prove anything."""
-    return state.answered_at is not None and now - state.answered_at > policy.max_age
 
 
 def _finding(check: Check, passing: bool, state: CheckState) -> Finding:
@@ -167,28 +126,20 @@ def _finding(check: Check, passing: bool, state: CheckState) -> Finding:
 
 
 def _by_policy(
-    health: Health,
-    policy: Policy,
-    exclude: Collection[str],
-    passes: Callable[[CheckState], bool],
+    snapshot: Snapshot, exclude: Collection[str], passes: Callable[[CheckState], bool]
 ) -> bool:
-    checks = health.checks
+    """Whether every check that gates passes, of the models as many as the quorum wants."""
+    checks = snapshot.health.checks
     if all(map(passes, checks.values())):
         return True  # by any policy
-
-    def server(check: Check) -> bool:
-        return check.name in exclude or passes(checks[check])
-
-    required = [
-        passes(state)
-        for check, state in checks.items()
-        if check.rpc is Rpc.MODEL_READY
-        and not (policy.optional and check in policy.optional)
-        and not (exclude and check.name in exclude)
-    ]
-    live = server(SERVER_LIVE)
-    ready = not policy.require_server_ready or server(SERVER_READY)
-    return live and ready and sum(required) >= policy.quorum.of(len(required))
+    models = []
+    for check, state in checks.items():
+        if snapshot.gates(check) and not (exclude and check.name in exclude):
+            if check.kind == MODEL:
+                models.append(passes(state))
+            elif not passes(state):
+                return False
+    return sum(models) >= snapshot.policy.quorum.of(len(models))
 
 
 def _one(finding: Finding, exclude: Collection[str]) -> Verdict:
@@ -205,15 +156,10 @@ def _exclude(finding: Finding, exclude: Collection[str]) -> Finding:
 class Rule(Protocol):
     """The form that every rule above has."""
 
-    def __call__(
-        self, health: Health, now: float, policy: Policy, exclude: Collection[str] = ()
-    ) -> Verdict:
-        """The verdict on a health at a monotonic time, some checks left out by name."""
+    def __call__(self, snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
+        """The verdict on a snapshot, some checks left out by name."""
         ...
 
-
-# A rule applied to a health, a moment and a policy.
-Judge = Callable[[Collection[str]], Verdict]
 
 ENDPOINTS: Mapping[str, Rule] = {
     "healthz": liveness,

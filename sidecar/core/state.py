@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from sidecar.core.checks import Answer, Check, Observation, Rpc
+from sidecar.core.checks import SERVER_LIVE, Answer, Check, Observation
 from sidecar.core.persistent_map import PersistentMap
 from sidecar.core.reasons import CALM, REASONS, Effect, Thresholds
 
@@ -186,7 +186,7 @@ class Health(NamedTuple):
             return self, ()
         transitions, gone = [], False
         told: Iterable[Check] = (check,)
-        if check.rpc is Rpc.SERVER_LIVE:
+        if check == SERVER_LIVE:
             live = step(live, seen, Probe.LIVENESS, self.liveness)
             transitions += _transition(check, Probe.LIVENESS, self.live, live, seen)
             if REASONS[seen.answer].silences:

@@ -19,7 +19,7 @@ EXIT_SECONDS = 0.3
 logger = logging.getLogger(__name__)
 
 
-def log_transitions(change: Change) -> None:
+def log_change(change: Change) -> None:
     """Logs each status that moved, once: down is a warning, up is information.
 
     What is down for another reason than before is told again, because the

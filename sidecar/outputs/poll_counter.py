@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from sidecar.core.checks import Answer, Check, Rpc
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, model_ready
 from sidecar.core.state import Probe
 from sidecar.store import Cause, Change
 
@@ -24,9 +24,9 @@ class Counts(NamedTuple):
     last_success:  Unix time of the last answer that was true.
     """
 
-    polls: Mapping[Rpc, list[int]]
-    seconds: Mapping[Rpc, float]
-    failures: Mapping[tuple[Rpc, Answer], int]
+    polls: Mapping[str, list[int]]
+    seconds: Mapping[str, float]
+    failures: Mapping[tuple[str, Answer], int]
     transitions: Mapping[Check, int]
     last_success: Mapping[Check, float]
 
@@ -41,15 +41,11 @@ class PollCounter:
         self._transitions: Counter[Check] = Counter()
         self._last_success: dict[Check, float] = {}
         self._wall_clock = wall_clock
-        self._polls = {rpc: [0] * (len(BUCKETS) + 1) for rpc in Rpc}
-        self._seconds = dict.fromkeys(Rpc, 0.0)
-        self._failures: dict[tuple[Rpc, Answer], int] = {
-            (rpc, answer): 0
-            for rpc in Rpc
-            for answer in Answer
-            if answer is not Answer.OK
-            and (answer is not Answer.MODEL_NOT_FOUND or rpc is Rpc.MODEL_READY)
-        }
+        self._polls: dict[str, list[int]] = {}
+        self._seconds: dict[str, float] = {}
+        self._failures: dict[tuple[str, Answer], int] = {}
+        for check in (SERVER_LIVE, SERVER_READY, model_ready("any")):
+            self._add(check)
 
     def __call__(self, change: Change) -> None:
         """Counts one observation and what it moved."""
@@ -58,6 +54,8 @@ class PollCounter:
             self._keep(change)
             return
         check, took = seen.check, seen.took
+        if check.rpc not in self._polls:
+            self._add(check)
         self._polls[check.rpc][bisect_left(BUCKETS, took)] += 1
         self._seconds[check.rpc] += took
         if seen.answer is Answer.OK:
@@ -79,6 +77,14 @@ class PollCounter:
             self._last_success.copy(),
         )
 
+    def _add(self, check: Check) -> None:
+        """Counts the check's call from 0, so that each series is there before its first failure."""
+        self._polls[check.rpc] = [0] * (len(BUCKETS) + 1)
+        self._seconds[check.rpc] = 0.0
+        for answer in Answer:
+            if answer is not Answer.OK and (check.model or answer is not Answer.MODEL_NOT_FOUND):
+                self._failures[check.rpc, answer] = 0
+
     def _keep(self, change: Change) -> None:
         """Forgets removed checks, and when another server last succeeded."""
         if change.cause is Cause.OTHER_SERVER:
@@ -90,4 +96,4 @@ class PollCounter:
 
 def _shown(check: Check) -> Probe:
     """The probe whose status a gauge shows for this check."""
-    return Probe.LIVENESS if check.rpc is Rpc.SERVER_LIVE else Probe.READINESS
+    return Probe.LIVENESS if check == SERVER_LIVE else Probe.READINESS

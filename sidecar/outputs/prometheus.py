@@ -1,6 +1,8 @@
 """Health for Prometheus: the families of one scrape, and those of this process."""
 
+import platform
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
 from itertools import accumulate
 
 import prometheus_client as prom
@@ -12,9 +14,11 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from sidecar.core.checks import SERVER_READY, Rpc
-from sidecar.core.rules import ENDPOINTS, Policy, is_stale
-from sidecar.core.state import CheckState, Health, Status
+from sidecar import __version__
+from sidecar.core.checks import MODEL, SERVER_READY
+from sidecar.core.rules import ENDPOINTS
+from sidecar.core.snapshot import Snapshot
+from sidecar.core.state import Status
 from sidecar.outputs.poll_counter import BUCKETS, Counts
 
 CHECK_LABELS = ("rpc", "model", "version")
@@ -26,23 +30,12 @@ Family = GaugeMetricFamily | CounterMetricFamily
 class Scrape(Collector):
     """What one scrape shows, all of it of one moment; it may be written later, in a thread.
 
-    health, policy:  in force at that moment.
-    now:             the moment, in monotonic seconds.
-    counts:          what was counted until then.
-    registry:        of the families that belong to this process.
+    counts:    what was counted until then.
+    registry:  of the families that belong to this process.
     """
 
-    def __init__(
-        self,
-        health: Health,
-        policy: Policy,
-        now: float,
-        counts: Counts,
-        registry: CollectorRegistry,
-    ) -> None:
-        self._health = health
-        self._policy = policy
-        self._now = now
+    def __init__(self, snapshot: Snapshot, counts: Counts, registry: CollectorRegistry) -> None:
+        self._snapshot = snapshot
         self._counts = counts
         self._registry = registry
 
@@ -77,25 +70,22 @@ class Scrape(Collector):
 
     def _checks(self) -> Iterator[Metric]:
         live, ready, model, passing, changes, success, time_to_ready = families = self._families()
-        health, policy, now, counts = self._health, self._policy, self._now, self._counts
-
-        def is_ready(state: CheckState) -> bool:
-            return state.status is Status.SERVING and not is_stale(state, now, policy)
-
+        snapshot, counts = self._snapshot, self._counts
+        health = snapshot.health
         live.add_metric((), health.live.status is Status.SERVING)
         for check, state in health.checks.items():
             labels = (check.model, check.version)
             if check == SERVER_READY:
-                ready.add_metric((), is_ready(state))
-            elif check.rpc is Rpc.MODEL_READY:
-                model.add_metric(labels, is_ready(state))
+                ready.add_metric((), snapshot.is_ready(state))
+            elif check.kind == MODEL:
+                model.add_metric(labels, snapshot.is_ready(state))
                 first = state.first_serving_at
                 took = float("nan") if first is None else first - health.startup_began_at
                 time_to_ready.add_metric(labels, took)
             changes.add_metric((check.rpc, *labels), counts.transitions.get(check, 0))
             success.add_metric((check.rpc, *labels), counts.last_success.get(check, 0))
         for endpoint, rule in ENDPOINTS.items():
-            passing.add_metric((endpoint,), rule(health, now, policy).passing)
+            passing.add_metric((endpoint,), rule(snapshot).passing)
         yield from families
 
     @staticmethod
@@ -131,7 +121,7 @@ class Scrape(Collector):
         )
 
 
-class Loading:
+class Reloads:
     """What is known of the settings and files in force: when they were loaded, what expires."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -180,16 +170,20 @@ class _LogLines(Collector):
         yield CounterMetricFamily(f"inference_sidecar_{name}", text, value=self._dropped())
 
 
-def register_process(
-    registry: CollectorRegistry, versions: Mapping[str, str], log_lines_dropped: Callable[[], int]
-) -> None:
-    """What is known of this process itself: its versions, its log, its resources."""
+def process_registry(log_lines_dropped: Callable[[], int]) -> CollectorRegistry:
+    """A registry of what is known of this process: its versions, its log, its resources."""
+    registry = CollectorRegistry()
     # Otherwise a `_created` gauge would stand beside each counter and histogram.
     prom.disable_created_metrics()  # type: ignore[no-untyped-call]
     prom.Info("inference_sidecar_build", "Versions of the sidecar.", registry=registry).info(
-        dict(versions)
+        {
+            "version": __version__,
+            "python": platform.python_version(),
+            "grpcio": version("grpcio"),
+        }
     )
     registry.register(_LogLines(log_lines_dropped))
     prom.ProcessCollector(registry=registry)
     prom.PlatformCollector(registry=registry)
     prom.GCCollector(registry=registry)
+    return registry

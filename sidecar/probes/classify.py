@@ -11,7 +11,7 @@ import re
 
 import grpc
 
-from sidecar.core.checks import Answer, Rpc
+from sidecar.core.checks import MODEL, SERVER_LIVE, Answer, Check
 
 Code = grpc.StatusCode
 
@@ -99,11 +99,11 @@ HTTP_STATUS = re.compile(r"Received http2 header with status: ([0-9]{3})")
 SERVER_ERRORS = 500
 
 
-def classify(rpc: Rpc, code: grpc.StatusCode, text: str) -> Answer:
+def classify(check: Check, code: grpc.StatusCode, text: str) -> Answer:
     """The reason for a status that is not OK, by its code and its text."""
-    if rpc is Rpc.MODEL_READY and _is_model_not_found(code, text):
+    if check.kind == MODEL and _is_model_not_found(code, text):
         return Answer.MODEL_NOT_FOUND
-    if rpc is Rpc.SERVER_LIVE and code in LIVE_REFUSES:
+    if check == SERVER_LIVE and code in LIVE_REFUSES:
         return Answer.REJECTED
     if found := HTTP_STATUS.match(text):
         return _by_http_status(int(found[1]))

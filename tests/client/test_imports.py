@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import sidecar.client
-from sidecar.demo import ToyServer
+from sidecar.demo.server import ToyServer
 from tests.support import python, running_sidecar
 
 # What only the daemon needs, and numpy, which only arrays need.

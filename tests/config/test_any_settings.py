@@ -8,8 +8,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar import assembly
 from sidecar.config import BadSettings, Settings, load
+from sidecar.config.files import with_files
+from sidecar.probes.prober import Prober
 
 names = st.sampled_from(sorted(Settings.model_fields))
 likely = st.sampled_from(
@@ -37,8 +38,9 @@ def starts_or_names(flags: dict[str, str], name: str, config: str | None = None)
         assert all(line.partition(":")[0] in Settings.model_fields for line in wrong)
         assert any(name in line for line in wrong)
         return
-    assert assembly.make_prober(loaded, time.monotonic)
-    assert assembly.schedule(loaded).period >= assembly.schedule(loaded).recovery_period
+    assert Prober(with_files(loaded).target, time.monotonic)
+    rounds = loaded.schedule.rounds
+    assert rounds.period >= rounds.recovery_period
     assert loaded.policy.max_age > 0
     assert loaded.checks
 

@@ -10,9 +10,10 @@ import yaml
 from pydantic import ValidationError
 
 from sidecar.config import BadSettings, Settings, load, variable_warnings
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
+from sidecar.config.files import with_files
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, model_ready
 from sidecar.core.reasons import Thresholds
-from sidecar.core.rules import Policy, Quorum
+from sidecar.core.snapshot import Policy, Quorum
 from tests.support import untyped
 
 
@@ -30,7 +31,7 @@ def models(*checks: tuple[str, str]) -> tuple[Check, ...]:
     return (
         SERVER_LIVE,
         SERVER_READY,
-        *(Check(Rpc.MODEL_READY, name, version) for name, version in checks),
+        *(model_ready(name, version) for name, version in checks),
     )
 
 
@@ -83,7 +84,7 @@ def test_the_defaults_become_values_of_the_core():
     for period in ("0", "5"):  # ServerLive is not asked between the rounds
         assert load({"live_period_seconds": period}).liveness == thresholds
     assert settings.policy == Policy(max_age=17, quorum=Quorum(percent=100))
-    assert settings.metadata == {}
+    assert with_files(settings).target.headers == {}
     assert not settings.tls
 
 
@@ -119,7 +120,7 @@ def test_models_can_be_written_in_yaml(file):
     path = file("models:\n  - resnet50\n  - bert:3\n  - {name: gpt, version: 2, required: false}\n")
     settings = load({}, path)
     assert settings.checks == models(("resnet50", ""), ("bert", "3"), ("gpt", "2"))
-    assert settings.policy.optional == {Check(Rpc.MODEL_READY, "gpt", "2")}
+    assert settings.policy.optional == {model_ready("gpt", "2")}
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_a_bearer_token_is_read_from_its_file_and_sent_as_authorization(tmp_path
     token = tmp_path / "token"
     token.write_text("abc\n")
     settings = load({"bearer_token_file": str(token), "headers": "x-a=1"})
-    assert settings.metadata == {"x-a": "1", "authorization": "Bearer abc"}
+    assert with_files(settings).target.headers == {"x-a": "1", "authorization": "Bearer abc"}
 
 
 def test_tls_is_wanted_when_any_of_its_settings_is_given(pki):
@@ -327,7 +328,7 @@ def test_a_file_and_a_token_with_a_byte_order_mark_are_read(tmp_path, file):
     token = tmp_path / "token"
     token.write_text("\ufeffabc\n")
     settings = load({}, file(f"\ufeffbearer_token_file: {token}\n"))
-    assert settings.metadata == {"authorization": "Bearer abc"}
+    assert with_files(settings).target.headers == {"authorization": "Bearer abc"}
 
 
 @pytest.mark.parametrize(

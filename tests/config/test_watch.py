@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,8 +12,8 @@ import trustme
 
 from sidecar.blocking import BlockingCalls
 from sidecar.config import load
+from sidecar.config.files import Loaded, fingerprints, read, read_first
 from sidecar.config.watch import Reloader
-from sidecar.loading import Loaded, fingerprints, read, read_first
 from tests.support import Sidecar, eventually, running_sidecar, wait_until
 from tests.toy import ToyProcess
 from tests.volume import Volume, pair
@@ -269,8 +268,8 @@ async def test_what_was_replaced_while_it_was_read_is_taken_over_at_the_first_lo
         config.write_text("models: [b]")
         return settings
 
-    before = read(load_slowly, config, time.monotonic)
-    after = read(lambda: load(QUICK, str(config)), config, time.monotonic)
+    before = read(load_slowly, config)
+    after = read(lambda: load(QUICK, str(config)), config)
 
     async def apply(loaded: Loaded) -> None:
         assert loaded is after
@@ -295,10 +294,10 @@ def test_what_changes_while_the_process_starts_is_left_to_the_first_look(tmp_pat
     config = tmp_path / "sidecar.yaml"
     config.write_text("models: [a]")
     at_start = load(QUICK, str(config))
-    read_now = partial(read, lambda: load(QUICK, str(config)), config, time.monotonic)
-    assert read_first(at_start, read_now, time.monotonic).seen == fingerprints([config])
+    read_now = partial(read, lambda: load(QUICK, str(config)), config)
+    assert read_first(at_start, read_now).seen == fingerprints([config])
     config.unlink() if now is None else config.write_text(now)
-    loaded = read_first(at_start, read_now, time.monotonic)
+    loaded = read_first(at_start, read_now)
     assert (loaded.settings, loaded.seen) == (at_start, [])
 
 
@@ -315,7 +314,7 @@ async def test_new_settings_that_name_another_file_are_loaded_once(tmp_path):
 
     def load_now() -> Loaded:
         loads.append(1)
-        return read(lambda: load(QUICK, str(config)), config, time.monotonic)
+        return read(lambda: load(QUICK, str(config)), config)
 
     async def apply(loaded: Loaded) -> None:
         assert loaded.settings.bearer_token_file == token

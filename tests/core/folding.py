@@ -1,12 +1,12 @@
 """A short way to write down answers and fold them into a health."""
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, Rpc
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, model_ready
 from sidecar.core.reasons import Thresholds
 from sidecar.core.state import Health, Transition
 from sidecar.store import Cause, Change
 
-A = Check(Rpc.MODEL_READY, "a")
-B = Check(Rpc.MODEL_READY, "b", "3")
+A = model_ready("a")
+B = model_ready("b", "3")
 CHECKS = (SERVER_LIVE, SERVER_READY, A, B)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Rpc
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, model_ready
 
 
 @pytest.mark.parametrize(
@@ -10,8 +10,8 @@ from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Rpc
     [
         (SERVER_LIVE, "server-live"),
         (SERVER_READY, "server-ready"),
-        (Check(Rpc.MODEL_READY, "resnet50"), "model:resnet50"),
-        (Check(Rpc.MODEL_READY, "bert", "3"), "model:bert:3"),
+        (model_ready("resnet50"), "model:resnet50"),
+        (model_ready("bert", "3"), "model:bert:3"),
     ],
 )
 def test_a_check_is_named_as_in_bodies_and_paths(check, name):
@@ -27,4 +27,9 @@ def test_the_answers_are_those_of_the_contract():
 
 
 def test_the_calls_are_named_as_on_the_wire():
-    assert list(Rpc) == ["ServerLive", "ServerReady", "ModelReady"]
+    rpcs = [check.rpc for check in (SERVER_LIVE, SERVER_READY, model_ready("a"))]
+    assert rpcs == [
+        "ServerLive",
+        "ServerReady",
+        "ModelReady",
+    ]

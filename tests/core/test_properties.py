@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sidecar.core.checks import SERVER_LIVE, Answer, Observation
 from sidecar.core.reasons import Thresholds
-from sidecar.core.rules import ENDPOINTS, Policy, liveness, progress, readiness
+from sidecar.core.rules import ENDPOINTS, liveness, progress, readiness
+from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.core.state import CheckState, Health
 from tests.core.folding import CHECKS, A
 
@@ -123,7 +124,7 @@ def test_where_everything_is_required_an_endpoint_passes_when_all_its_findings_d
         health, _ = health.observe(Observation(check, answer, gap, 0.001))
     health = health.drain() if draining else health
     for rule in ENDPOINTS.values():
-        verdict = rule(health, now, Policy(max_age=10), exclude)
+        verdict = rule(Snapshot(health, now, Policy(max_age=10)), exclude)
         assert verdict.passing == all(finding.passing for finding in verdict.findings)
 
 
@@ -140,10 +141,13 @@ def test_old_answers_never_pass_readiness_and_never_touch_liveness(polls, later,
     policy = Policy(max_age=max_age)
     old = [check for check in CHECKS if now + later - latest.get(check, 0) > max_age]
     if old:
-        assert not readiness(health, now + later, policy).passing
-    then, before = liveness(health, now + later, policy), liveness(health, now, policy)
+        assert not readiness(Snapshot(health, now + later, policy)).passing
+    then, before = (
+        liveness(Snapshot(health, now + later, policy)),
+        liveness(Snapshot(health, now, policy)),
+    )
     assert (then.passing, then.findings) == (before.passing, before.findings)
-    assert progress(health, now + later, policy).passing == (
+    assert progress(Snapshot(health, now + later, policy)).passing == (
         now + later - max([0, *latest.values()]) <= max_age
     )
 
@@ -160,7 +164,7 @@ def test_liveness_never_fails_without_a_row_of_doubtful_answers_as_long_as_the_t
         longest = max(longest, current)
         health, _ = health.observe(Observation(SERVER_LIVE, answer, at, 0.001))
         if longest < failure:
-            assert liveness(health, at, Policy(max_age=1)).passing
+            assert liveness(Snapshot(health, at, Policy(max_age=1))).passing
 
 
 @given(st.lists(answers, max_size=20))
@@ -171,4 +175,4 @@ def test_readiness_never_passes_right_after_a_decisive_failure(history):
     for answer in history:
         health, _ = health.observe(Observation(A, answer, 0, 0.001))
         if answer in IMMEDIATE:
-            assert not readiness(health, 0, Policy(max_age=1)).passing
+            assert not readiness(Snapshot(health, 0, Policy(max_age=1))).passing

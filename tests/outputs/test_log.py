@@ -27,7 +27,7 @@ def written(form: str, level: str, *events) -> list[str]:
     stream = io.StringIO()
     log.configure(level, form, stream)
     for event in events:
-        log.log_transitions(event)
+        log.log_change(event)
     return stream.getvalue().splitlines()
 
 

@@ -1,17 +1,22 @@
 """What Prometheus sees: every series from the start, true at scrape time, gone with its model."""
 
 import math
+import platform
 
+import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Rpc
-from sidecar.core.rules import Policy
+from sidecar import __version__
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer
+from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.outputs.poll_counter import PollCounter
-from sidecar.outputs.prometheus import Loading, Scrape, register_process
+from sidecar.outputs.prometheus import Reloads, Scrape, process_registry
 from sidecar.store import HealthStore
 from tests.core.folding import CHECKS, A, B, initial, saw
+
+RPCS = ("ServerLive", "ServerReady", "ModelReady")
 
 
 class Page:
@@ -29,8 +34,8 @@ class Page:
         self.store.record(saw(check, answer, at))
 
     def scrape(self) -> Scrape:
-        policy, counts = Policy(max_age=10), self.counter.counts()
-        return Scrape(self.store.health, policy, self.now, counts, self.registry)
+        snapshot = Snapshot(self.store.health, self.now, Policy(max_age=10))
+        return Scrape(snapshot, self.counter.counts(), self.registry)
 
     def samples(self) -> list[Sample]:
         return [sample for family in self.scrape().collect() for sample in family.samples]
@@ -55,7 +60,7 @@ def test_every_known_series_is_there_from_the_start(page):
     assert page.value("inference_model_ready", **model(A)) == 0
     assert page.value("inference_model_ready", **model(B)) == 0
     assert math.isnan(page.value("inference_model_time_to_ready_seconds", **model(A)))
-    for rpc in Rpc:
+    for rpc in RPCS:
         assert page.value("inference_polls_total", rpc=rpc) == 0
         assert page.value("inference_poll_duration_seconds_count", rpc=rpc) == 0
         for reason in set(Answer) - {"ok", "model_not_found"}:
@@ -162,7 +167,7 @@ def test_no_series_outlives_its_model(page):
 
 
 def test_a_loading_shows_when_it_was_and_what_expires(page):
-    loading = Loading(page.registry)
+    loading = Reloads(page.registry)
     successful = "inference_sidecar_config_last_reload_successful"
     at = "inference_sidecar_config_last_reload_success_timestamp_seconds"
     expiry = "inference_tls_certificate_expiry_timestamp_seconds"
@@ -189,7 +194,7 @@ def test_a_result_of_a_check_that_was_removed_while_it_was_asked_is_not_counted(
     page.store.reload(initial(SERVER_LIVE, SERVER_READY, A), other_server=False)
     page.see(B, "ok")
     counts = page.counter.counts()
-    assert (counts.polls[Rpc.MODEL_READY], list(counts.last_success)) == ([0] * 15, [])
+    assert (counts.polls["ModelReady"], list(counts.last_success)) == ([0] * 15, [])
 
 
 def test_what_another_server_answered_is_no_success_of_this_one(page):
@@ -215,7 +220,12 @@ def test_a_scrape_is_of_one_moment_whatever_happens_while_it_is_written(page):
 
 
 def test_what_is_known_of_the_process_is_shown(page):
-    register_process(page.registry, {"version": "1", "python": "3", "grpcio": "2"}, lambda: 0)
-    assert page.value("inference_sidecar_build_info", version="1", python="3", grpcio="2") == 1
+    page.registry = process_registry(lambda: 0)
+    build = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "grpcio": grpc.__version__,
+    }
+    assert page.value("inference_sidecar_build_info", **build) == 1
     assert page.value("process_start_time_seconds") > 0
     assert [sample.name for sample in page.samples() if sample.name.endswith("_created")] == []

@@ -3,10 +3,11 @@
 import grpc
 import pytest
 
-from sidecar.core.checks import Answer, Rpc
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, model_ready
 from sidecar.probes.classify import classify
 
 Code = grpc.StatusCode
+CHECKS = {check.rpc: check for check in (SERVER_LIVE, SERVER_READY, model_ready("a"))}
 CONNECT = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:8001: "
 TLS = CONNECT + "Tls handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:1000007d:"
 SETTINGS = "Failed parsing HTTP/2 (Expected SETTINGS frame as the first frame, got frame type 80)"
@@ -149,7 +150,7 @@ SEEN = [
 
 @pytest.mark.parametrize(("rpc", "code", "text", "reason"), SEEN)
 def test_a_status_that_is_not_ok_has_its_reason(rpc, code, text, reason):
-    assert classify(Rpc(rpc), code, text) == reason
+    assert classify(CHECKS[rpc], code, text) == reason
 
 
 def test_every_reason_but_that_of_a_reply_was_seen():
@@ -157,6 +158,6 @@ def test_every_reason_but_that_of_a_reply_was_seen():
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.OK])
-@pytest.mark.parametrize("rpc", list(Rpc))
+@pytest.mark.parametrize("rpc", list(CHECKS))
 def test_every_code_has_a_reason(rpc, code):
-    assert classify(rpc, code, "some text") in set(Answer) - {"ok"}
+    assert classify(CHECKS[rpc], code, "some text") in set(Answer) - {"ok"}

@@ -1,43 +1,52 @@
 """Whatever a server does ends in one of the reasons, over real gRPC."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import time
 from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from sidecar import assembly
-from sidecar.client import InferenceGRPCClient
-from sidecar.config import load
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
+from sidecar.client.health import HealthClient
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Observation, model_ready
+from sidecar.core.target import Target
 from sidecar.demo.server import Refusal, Silence, ToyServer
 from sidecar.oip import SERVICE
-from sidecar.probes.prober import MAX_DETAIL, Prober, SwappableProber, channel_args
+from sidecar.probes.channel import MAX_DETAIL, Connection, Found
+from sidecar.probes.health import ServerLiveProbe
+from sidecar.probes.prober import Prober, SwappableProber
 from tests.faults.proxy import Proxy
 from tests.peer import Peer
 from tests.support import free_port
 
-MODEL = Check(Rpc.MODEL_READY, "m")
+MODEL = model_ready("m")
 CHECKS = [SERVER_LIVE, SERVER_READY, MODEL]
 Code = grpc.StatusCode
 
 
-def prober_for(client: InferenceGRPCClient) -> Prober:
-    return Prober(client, timeout=2, headers={}, clock=time.monotonic)
+@contextlib.asynccontextmanager
+async def probing(url: str, deadline: float = 2, **options: Any) -> AsyncIterator[Prober]:
+    """A prober of a server, closed at the end."""
+    options.setdefault("service", SERVICE)
+    target = Target(url, timeout=deadline, recovery_period=1, **options)
+    prober = Prober(target, time.monotonic)
+    yield prober
+    await prober.close()
 
 
-def client_for(port: int, *, timeout: float = 2, **options) -> InferenceGRPCClient:
-    args = channel_args(timeout=timeout, recovery_period=1, server_name=None, user_agent="tests")
-    return InferenceGRPCClient(f"127.0.0.1:{port}", channel_args=args, retries=0, **options)
+def at(port: int) -> str:
+    return f"127.0.0.1:{port}"
 
 
-async def ask(port: int, check: Check, **options):
-    async with client_for(port, **options) as client:
-        return await prober_for(client).ask(check)
+async def ask(port: int, check: Check, deadline: float = 2, **options: Any) -> Observation:
+    async with probing(at(port), deadline, **options) as prober:
+        return await prober.ask(check, deadline)
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -56,9 +65,8 @@ async def test_an_unknown_model_is_not_found():
 
 async def test_the_version_is_asked_for():
     async with ToyServer({"m": True, "m:2": False}) as server:
-        async with client_for(server.port) as client:
-            checks = [MODEL, Check(Rpc.MODEL_READY, "m", "2"), Check(Rpc.MODEL_READY, "m", "3")]
-            answers = [(await prober_for(client).ask(check)).answer for check in checks]
+        checks = [MODEL, model_ready("m", "2"), model_ready("m", "3")]
+        answers = [(await ask(server.port, check)).answer for check in checks]
     assert answers == ["ok", "not_ready", "model_not_found"]
 
 
@@ -70,9 +78,7 @@ async def test_a_server_that_is_not_there_is_unreachable_at_once():
 
 async def test_no_answer_before_the_deadline_is_a_timeout():
     async with ToyServer({"m": Silence()}) as server:
-        async with client_for(server.port) as client:
-            prober = Prober(client, timeout=0.05, headers={}, clock=time.monotonic)
-            seen = await prober.ask(MODEL)
+        seen = await ask(server.port, MODEL, deadline=0.05)
     assert seen.answer == "timeout"
     assert 0.04 < seen.took < 5
 
@@ -84,9 +90,7 @@ async def test_another_service_is_unimplemented():
 
 async def test_the_services_name_can_be_another():
     async with ToyServer(service="org.pytorch.serve.grpc.openinference.X") as server:
-        seen = await ask(
-            server.port, SERVER_LIVE, grpc_service="org.pytorch.serve.grpc.openinference.X"
-        )
+        seen = await ask(server.port, SERVER_LIVE, service="org.pytorch.serve.grpc.openinference.X")
     assert seen.answer == "ok"
 
 
@@ -106,8 +110,8 @@ async def test_a_reply_that_is_far_too_large_is_an_error():
 async def test_a_model_name_of_20_kilobytes_is_answered():
     name = "x" * 20_000
     async with ToyServer({name: True}) as server:
-        assert (await ask(server.port, Check(Rpc.MODEL_READY, name))).answer == "ok"
-        unknown = await ask(server.port, Check(Rpc.MODEL_READY, "y" * 20_000))
+        assert (await ask(server.port, model_ready(name))).answer == "ok"
+        unknown = await ask(server.port, model_ready("y" * 20_000))
     assert unknown.answer == "model_not_found"
 
 
@@ -128,12 +132,10 @@ async def test_headers_are_sent_with_every_question():
     server = grpc.aio.server(interceptors=[Listening()])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with client_for(port) as client:
-        prober = Prober(client, timeout=2, headers={"x-tenant": "7"}, clock=time.monotonic)
-        await prober.ask(SERVER_LIVE)
+    await ask(port, SERVER_LIVE, headers={"x-tenant": "7"})
     await server.stop(None)
     assert [metadata["x-tenant"] for metadata in heard] == ["7"]
-    assert heard[0]["user-agent"].startswith("tests ")
+    assert heard[0]["user-agent"].startswith("inference-health-sidecar/")
 
 
 @pytest.mark.parametrize(
@@ -148,9 +150,7 @@ async def test_headers_are_sent_with_every_question():
 )
 async def test_a_port_that_speaks_another_protocol(sends, word):
     with Peer(sends=sends, closes=word != "timeout") as peer:
-        async with client_for(peer.port, timeout=0.5) as client:
-            prober = Prober(client, timeout=0.5, headers={}, clock=time.monotonic)
-            assert (await prober.ask(SERVER_LIVE)).answer == word
+        assert (await ask(peer.port, SERVER_LIVE, deadline=0.5)).answer == word
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ async def test_tls_that_speaks_another_protocol_is_unimplemented(pki):
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
         port = server.sockets[0].getsockname()[1]
-        prober = prober_of(f"localhost:{port}", tls_ca_file=str(pki.ca))
+        prober = prober_of(f"localhost:{port}", ca=pki.ca)
         assert await words(prober, times=3) == {"unimplemented": 3}
 
 
@@ -221,10 +221,9 @@ async def test_a_server_that_closes_its_connections_by_goaway_loses_no_question(
     await server.start(options=options)
     answers: Counter[str] = Counter()
     ends = time.monotonic() + 3
-    async with client_for(server.port) as client:
-        prober = prober_for(client)
+    async with probing(at(server.port)) as prober:
         while time.monotonic() < ends:
-            asked = (prober.ask(MODEL) for _ in range(8))
+            asked = (prober.ask(MODEL, 2) for _ in range(8))
             answers.update(seen.answer for seen in await asyncio.gather(*asked))
     await server.stop()
     assert list(answers) == ["ok"]
@@ -234,14 +233,17 @@ async def test_a_server_that_closes_its_connections_by_goaway_loses_no_question(
 TWO = "ipv4:127.0.0.1:{port},127.0.0.2:{port}", "ipv4:127.0.0.2:{port},127.0.0.1:{port}"
 
 
-def prober_of(url: str, **settings: str) -> Prober:
-    given = load({"server_url": url, "timeout_seconds": "1", **settings})
-    return assembly.make_prober(given, time.monotonic)
+def prober_of(url: str, timeout: float = 1, ca: Path | None = None) -> Prober:
+    root = None if ca is None else ca.read_bytes()
+    target = Target(
+        url, SERVICE, timeout, recovery_period=1, tls=ca is not None, root_certificates=root
+    )
+    return Prober(target, time.monotonic)
 
 
-async def words(prober: Prober, times: int = 10) -> Counter[str]:
+async def words(prober: Prober, times: int = 10, deadline: float = 1) -> Counter[str]:
     """What the prober finds, asking again and again."""
-    found = Counter([str((await prober.ask(SERVER_LIVE)).answer) for _ in range(times)])
+    found = Counter([str((await prober.ask(SERVER_LIVE, deadline)).answer) for _ in range(times)])
     await prober.close()
     return found
 
@@ -250,7 +252,7 @@ async def words(prober: Prober, times: int = 10) -> Counter[str]:
 async def test_a_failure_that_proves_life_at_one_address_counts(url, pki, other_pki):
     server = ToyServer()
     await server.start(creds=pki.server_credentials())
-    prober = prober_of(url.format(port=server.port), tls_ca_file=str(other_pki.ca))
+    prober = prober_of(url.format(port=server.port), ca=other_pki.ca)
     assert await words(prober) == {"tls": 10}
     await server.stop()
 
@@ -265,8 +267,8 @@ async def test_another_protocol_at_one_address_counts(url):
 @pytest.mark.parametrize("url", TWO)
 async def test_silence_at_one_address_is_a_timeout_not_a_server_that_is_gone(url):
     with Peer() as peer:
-        prober = prober_of(url.format(port=peer.port), timeout_seconds="0.3")
-        assert await words(prober, times=3) == {"timeout": 3}
+        prober = prober_of(url.format(port=peer.port), timeout=0.3)
+        assert await words(prober, times=3, deadline=0.3) == {"timeout": 3}
 
 
 @pytest.mark.parametrize("url", [*TWO, "localhost:{port}", "127.0.0.1:{port}"])
@@ -277,25 +279,35 @@ async def test_a_server_that_is_at_no_address_is_unreachable(url):
 async def test_a_certificate_must_be_for_the_name_whichever_address_is_asked(pki):
     server = ToyServer()
     await server.start(creds=pki.server_credentials())
-    prober = prober_of(f"localhost:{server.port}", tls_ca_file=str(pki.ca))
+    connection = Connection(
+        Target(
+            f"localhost:{server.port}",
+            SERVICE,
+            timeout=2,
+            recovery_period=1,
+            root_certificates=pki.ca.read_bytes(),
+            tls=True,
+        )
+    )
     # Over a channel of its own for the address, as when gRPC could not connect.
-    assert prober._by_address is not None
-    (client,) = await prober._by_address()
+    (client,) = await connection.by_address()
     assert await client.is_server_live(timeout=2)
     await client.close()
-    await prober.close()
+    await connection.close()
     await server.stop()
 
 
-def without_a_server(by_address) -> Prober:
-    """A prober of a port where nobody listens."""
-    return Prober(
-        client_for(free_port(), timeout=0.4),
-        timeout=0.4,
-        headers={},
-        clock=time.monotonic,
-        by_address=by_address,
-    )
+async def ask_nobody(by_address: Callable[[], Awaitable[list[HealthClient]]]) -> Found:
+    """What comes of asking a port where nobody listens, with this look-up of addresses."""
+
+    class Looked(Connection):
+        async def by_address(self) -> list[HealthClient]:
+            return await by_address()
+
+    connection = Looked(Target(at(free_port()), SERVICE, timeout=0.4, recovery_period=1))
+    found = await ServerLiveProbe(connection).ask(SERVER_LIVE, 0.4)
+    await connection.close()
+    return found
 
 
 async def test_a_slow_look_up_hides_no_refusal():
@@ -304,10 +316,9 @@ async def test_a_slow_look_up_hides_no_refusal():
     async def by_address():
         await hung.wait()
 
-    prober = without_a_server(by_address)
-    seen = await prober.ask(SERVER_LIVE)
-    await prober.close()
-    assert (seen.answer, seen.took <= 0.4) == ("unreachable", True)
+    started = time.monotonic()
+    answer, _ = await ask_nobody(by_address)
+    assert (answer, time.monotonic() - started <= 0.5) == ("unreachable", True)
 
 
 async def test_addresses_that_are_known_too_late_are_not_asked():
@@ -315,17 +326,14 @@ async def test_addresses_that_are_known_too_late_are_not_asked():
         await asyncio.sleep(0.35)
         pytest.fail("nobody waits for it any more")
 
-    prober = without_a_server(by_address)
-    assert (await prober.ask(SERVER_LIVE)).answer == "unreachable"
-    await prober.close()
+    assert (await ask_nobody(by_address))[0] == "unreachable"
 
 
 async def test_a_question_that_is_sent_while_its_prober_is_replaced_goes_to_the_next():
     async with ToyServer() as server:
-        before = client_for(free_port())
-        link = SwappableProber(prober_for(before))
-        asking = asyncio.create_task(link.ask(SERVER_LIVE))
-        after = prober_for(client_for(server.port))
+        link = SwappableProber(prober_of(at(free_port())))
+        asking = asyncio.create_task(link.ask(SERVER_LIVE, 2))
+        after = prober_of(at(server.port))
         replacing = asyncio.create_task(link.replace(after, other_server=False))
         await asyncio.gather(asking, replacing)
         await link.close()
@@ -339,19 +347,18 @@ async def test_a_name_that_cannot_be_looked_up_is_unreachable():
 
 async def test_a_question_under_way_is_answered_when_its_prober_is_closed():
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        client = client_for(silent.getsockname()[1], timeout=0.2)
-        prober = Prober(client, timeout=0.2, headers={}, clock=time.monotonic)
-        asking = asyncio.create_task(prober.ask(SERVER_LIVE))
-        await asyncio.sleep(0)
-        await prober.close()
-        assert (await asking).answer == "timeout"
+        silent.setblocking(False)
+        prober = prober_of(at(silent.getsockname()[1]), timeout=0.2)
+        asking = asyncio.create_task(prober.ask(SERVER_LIVE, 0.2))
+        connection, _ = await asyncio.get_running_loop().sock_accept(silent)
+        with connection:
+            await prober.close()
+            assert (await asking).answer == "timeout"
 
 
 async def test_a_peer_that_accepts_and_never_speaks_costs_no_more_than_the_deadline():
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        async with client_for(silent.getsockname()[1], timeout=0.2) as client:
-            prober = Prober(client, timeout=0.2, headers={}, clock=time.monotonic)
-            seen = await prober.ask(SERVER_LIVE)
+        seen = await ask(silent.getsockname()[1], SERVER_LIVE, deadline=0.2)
     assert seen.answer == "timeout"
     assert seen.took < 5
 
@@ -370,13 +377,10 @@ async def ask_tls(
     """The word for ServerLive, asked of a server that speaks TLS, or not, by a client that does."""
     server = ToyServer()
     await server.start(creds=server_credentials)
-    args = channel_args(timeout=2, recovery_period=1, server_name=server_name, user_agent="tests")
     if ca is not None:
-        options["root_certificates"] = str(ca)
-    async with InferenceGRPCClient(
-        url.format(port=server.port), channel_args=args, retries=0, **options
-    ) as client:
-        seen = await prober_for(client).ask(SERVER_LIVE)
+        options["root_certificates"] = ca.read_bytes()
+    async with probing(url.format(port=server.port), server_name=server_name, **options) as prober:
+        seen = await prober.ask(SERVER_LIVE, 2)
     await server.stop()
     return f"{seen.answer}"
 
@@ -421,9 +425,8 @@ async def test_a_missing_client_certificate_ends_in_a_word(pki):
 async def test_a_connection_along_which_the_server_was_silent_twice_is_given_up():
     async with ToyServer() as server:
         with Proxy(server.port) as proxy:
-            async with client_for(proxy.port, timeout=0.3) as client:
-                prober = Prober(client, timeout=0.3, headers={}, clock=time.monotonic)
-                words = [(await prober.ask(SERVER_LIVE)).answer]
+            async with probing(at(proxy.port), deadline=0.3) as prober:
+                words = [(await prober.ask(SERVER_LIVE, 0.3)).answer]
                 proxy.heal(forget=True)
-                words += [(await prober.ask(SERVER_LIVE)).answer for _ in range(3)]
+                words += [(await prober.ask(SERVER_LIVE, 0.3)).answer for _ in range(3)]
     assert words == ["ok", "timeout", "timeout", "ok"]

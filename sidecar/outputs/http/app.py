@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
 from aiohttp import web
@@ -11,7 +11,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from sidecar.blocking import BlockingCalls
-from sidecar.core.rules import Judge, Verdict
+from sidecar.core.rules import ENDPOINTS, Rule, Verdict, readiness
+from sidecar.core.snapshot import Snapshot
 from sidecar.outputs.http import page
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -38,22 +39,22 @@ HEADERS = {
 
 
 def build_app(
-    judges: Mapping[str, Judge],
+    snapshot: Callable[[], Snapshot],
     status: Callable[[], Callable[[], bytes]],
     scrape: Callable[[], Collector],
 ) -> web.Application:
     """The application.
 
-    `judges` gives for each endpoint's name a function from the names of the
-    checks to leave out to a verdict. `status` takes hold of this moment and
-    gives what makes the document of /status of it, in whatever thread; `scrape`
-    takes hold of it for /metrics.
+    snapshot:  of this moment, for the probes.
+    status:    takes hold of this moment, and returns what makes the document of /status
+               of it, in whatever thread.
+    scrape:    takes hold of this moment for /metrics.
     """
     app = web.Application()
     app.router.add_get("/", _page())
-    for endpoint, judge in judges.items():
-        app.router.add_get(f"/{endpoint}", _probe(endpoint, judge))
-    app.router.add_get("/readyz/{check:.+}", _one_check("readyz", judges["readyz"]))
+    for endpoint, rule in ENDPOINTS.items():
+        app.router.add_get(f"/{endpoint}", _probe(endpoint, rule, snapshot))
+    app.router.add_get("/readyz/{check:.+}", _one_check(snapshot))
     # The two that take long do not take turns with the loop at once.
     one_at_a_time = asyncio.Lock()
     app.router.add_get("/metrics", _metrics(one_at_a_time, scrape))
@@ -62,10 +63,10 @@ def build_app(
     return app
 
 
-def _probe(endpoint: str, judge: Judge) -> Handler:
+def _probe(endpoint: str, rule: Rule, snapshot: Callable[[], Snapshot]) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         exclude = frozenset(request.query.getall("exclude", []))
-        verdict = judge(exclude)
+        verdict = rule(snapshot(), exclude)
         unmatched: Collection[str] = ()
         if exclude:
             unmatched = sorted(exclude - {finding.name for finding in verdict.findings})
@@ -74,13 +75,13 @@ def _probe(endpoint: str, judge: Judge) -> Handler:
     return handle
 
 
-def _one_check(endpoint: str, judge: Judge) -> Handler:
+def _one_check(snapshot: Callable[[], Snapshot]) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         name = request.match_info["check"]
-        for finding in judge(()).findings:
+        for finding in readiness(snapshot()).findings:
             if finding.name == name:
                 verdict = Verdict(finding.passing, partial(tuple, (finding,)))
-                return _answer(endpoint, verdict, "verbose" in request.query)
+                return _answer("readyz", verdict, "verbose" in request.query)
         raise web.HTTPNotFound
 
     return handle

@@ -6,68 +6,63 @@ wall-clock time in it.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
-from sidecar.core.rules import ENDPOINTS, MEANINGS, Policy, Verdict, is_stale
-from sidecar.core.state import CheckState, Health, Probe, Status
+from sidecar.core.checks import SERVER_LIVE, Check
+from sidecar.core.rules import ENDPOINTS, MEANINGS, Verdict
+from sidecar.core.snapshot import Snapshot
+from sidecar.core.state import CheckState, Probe
 from sidecar.history import LETTERS, NOTHING, Past
 
 BECAUSE = 20  # findings that are told of an endpoint; the others are in the checks
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """Everything that the document is made from; it may be made later, in another thread.
+class Sidecar(NamedTuple):
+    """What the document says about the sidecar itself.
 
-    now:                 monotonic seconds.
-    about:               what the caller wants told of the sidecar itself.
-    reload_successful:   whether the last loading of the settings was.
-    loaded_at:           since when those in force are, monotonic.
-    pasts:               what came before, by check.
+    reload_successful:  whether the settings were valid when they were last loaded.
+    loaded_at:          since when those in force are, in monotonic seconds.
     """
 
-    health: Health
-    policy: Policy
-    now: float
-    about: Mapping[str, str]
+    version: str
+    server_url: str
     reload_successful: bool
     loaded_at: float
-    pasts: Mapping[Check, Past]
 
 
-def document(moment: Moment) -> dict[str, Any]:
+Pasts = Mapping[Check, Past]
+
+
+def document(snapshot: Snapshot, pasts: Pasts, sidecar: Sidecar) -> dict[str, Any]:
     """The document in plain values."""
-    return {**_head(moment), "checks": list(_checks(moment))}
+    return {**_head(snapshot, sidecar), "checks": list(_checks(snapshot, pasts))}
 
 
-def encode(moment: Moment) -> bytes:
+def encode(snapshot: Snapshot, pasts: Pasts, sidecar: Sidecar) -> bytes:
     """The document as JSON.
 
     Check by check: json.dumps lets no other thread go on before it is done,
     and with thousands of models that would be too long for the kubelet.
     """
-    head = json.dumps(_head(moment))[:-1]
-    checks = ", ".join(map(json.dumps, _checks(moment)))
+    head = json.dumps(_head(snapshot, sidecar))[:-1]
+    checks = ", ".join(map(json.dumps, _checks(snapshot, pasts)))
     return f'{head}, "checks": [{checks}]}}'.encode()
 
 
-def _head(moment: Moment) -> dict[str, Any]:
-    health, now = moment.health, moment.now
+def _head(snapshot: Snapshot, sidecar: Sidecar) -> dict[str, Any]:
+    health, now = snapshot.health, snapshot.now
     return {
-        **moment.about,
+        "version": sidecar.version,
+        "server_url": sidecar.server_url,
         "uptime_seconds": round(now - health.started_at, 3),
         "draining": health.draining,
         "reload": {
-            "successful": moment.reload_successful,
-            "settings_age_seconds": round(now - moment.loaded_at, 3),
+            "successful": sidecar.reload_successful,
+            "settings_age_seconds": round(now - sidecar.loaded_at, 3),
         },
-        "endpoints": {
-            name: _endpoint(rule(health, now, moment.policy)) for name, rule in ENDPOINTS.items()
-        },
-        "models": _models(moment),
+        "endpoints": {name: _endpoint(rule(snapshot)) for name, rule in ENDPOINTS.items()},
+        "models": snapshot.models._asdict(),
         "letters": {letter: answer for answer, letter in LETTERS.items()},
         "meanings": MEANINGS,
     }
@@ -82,31 +77,18 @@ def _endpoint(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _models(moment: Moment) -> dict[str, int]:
-    health, policy = moment.health, moment.policy
-    ready = [
-        state.status is Status.SERVING and not is_stale(state, moment.now, policy)
-        for check, state in health.checks.items()
-        if check.rpc is Rpc.MODEL_READY and check not in policy.optional
-    ]
-    return {"required": len(ready), "needed": policy.quorum.of(len(ready)), "ready": sum(ready)}
-
-
-def _checks(moment: Moment) -> Iterator[dict[str, Any]]:
-    health, policy = moment.health, moment.policy
-    yield _check(moment, SERVER_LIVE, Probe.LIVENESS, health.live, required=True)
+def _checks(snapshot: Snapshot, pasts: Pasts) -> Iterator[dict[str, Any]]:
+    health = snapshot.health
+    past = pasts.get(SERVER_LIVE, NOTHING)
+    yield _check(snapshot, SERVER_LIVE, Probe.LIVENESS, health.live, past)
     for check, state in health.checks.items():
-        required = check not in policy.optional and (
-            check != SERVER_READY or policy.require_server_ready
-        )
-        yield _check(moment, check, Probe.READINESS, state, required=required)
+        yield _check(snapshot, check, Probe.READINESS, state, pasts.get(check, NOTHING))
 
 
 def _check(
-    moment: Moment, check: Check, probe: Probe, state: CheckState, *, required: bool
+    snapshot: Snapshot, check: Check, probe: Probe, state: CheckState, past: Past
 ) -> dict[str, Any]:
-    now = moment.now
-    past = moment.pasts.get(check, NOTHING)
+    now = snapshot.now
     age = None if state.answered_at is None else round(now - state.answered_at, 3)
     return {
         "name": check.name,
@@ -114,13 +96,13 @@ def _check(
         "model": check.model,
         "version": check.version,
         "probe": probe,
-        "required": required,
+        "required": snapshot.gates(check),
         "status": state.status,
         "reason": state.reason,
         "status_seconds": round(now - state.since, 3),
         "answer": state.answer,
         "answer_age_seconds": age,
-        "answer_stale": is_stale(state, now, moment.policy),
+        "answer_stale": snapshot.is_stale(state),
         "answer_duration_seconds": None if state.took is None else round(state.took, 6),
         "history": past.answers,
         "failures": [

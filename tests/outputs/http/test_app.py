@@ -16,7 +16,8 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sidecar.core.rules import ENDPOINTS, Policy, Verdict
+from sidecar.core.rules import ENDPOINTS
+from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.core.state import Health
 from sidecar.outputs.http import app as http_app
 from sidecar.outputs.http.server import HttpServer, allow_many_connections, bind
@@ -42,12 +43,8 @@ class Site:
         async with aiohttp.ClientSession() as session, session.request(method, url, **options) as r:
             return r, await r.text()
 
-    def judge(self, rule):
-        def verdict(exclude=()) -> Verdict:
-            given: Verdict = rule(self.health, self.now, Policy(max_age=10), exclude)
-            return given
-
-        return verdict
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self.health, self.now, Policy(max_age=10))
 
 
 @contextlib.asynccontextmanager
@@ -57,8 +54,7 @@ async def served(series: int, status: bytes) -> AsyncIterator[Site]:
     gauge = Gauge("inference_x", "An example.", ["n"] * (series > 1), registry=registry)
     for number in range(series):
         (gauge.labels(number) if series > 1 else gauge).set(1)
-    judges = {name: site.judge(rule) for name, rule in ENDPOINTS.items()}
-    app = http_app.build_app(judges, lambda: lambda: status, lambda: registry)
+    app = http_app.build_app(site.snapshot, lambda: lambda: status, lambda: registry)
     server = HttpServer(app)
     bound = bind("127.0.0.1", 0)
     site.port = bound.getsockname()[1]
@@ -379,8 +375,7 @@ async def test_all_who_scrape_while_a_page_is_made_share_the_next_and_hold_nobod
         arrived.release()
         return await handler(request)
 
-    judges = {"readyz": site.judge(ENDPOINTS["readyz"])}
-    app = http_app.build_app(judges, lambda: bytes, lambda: registry)
+    app = http_app.build_app(site.snapshot, lambda: bytes, lambda: registry)
     app.middlewares.append(count)
     server = HttpServer(app)
     bound = bind("127.0.0.1", 0)
@@ -454,8 +449,7 @@ async def test_each_who_waits_for_a_page_that_cannot_be_made_is_told_so(site, mo
     monkeypatch.setattr(http_app, "DEADLINE", 0.2)
     blocked, registry = Blocked(), CollectorRegistry()
     registry.register(blocked)
-    judges = {"readyz": site.judge(ENDPOINTS["readyz"])}
-    server = HttpServer(http_app.build_app(judges, lambda: bytes, lambda: registry))
+    server = HttpServer(http_app.build_app(site.snapshot, lambda: bytes, lambda: registry))
     bound = bind("127.0.0.1", 0)
     site.port = bound.getsockname()[1]
     await server.start(bound)

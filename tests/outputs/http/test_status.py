@@ -1,19 +1,22 @@
 """The one JSON document, held to its schema."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Rpc
-from sidecar.core.rules import ENDPOINTS, MEANINGS, STALE, UNKNOWN, Policy, Quorum
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check
+from sidecar.core.rules import ENDPOINTS, MEANINGS, STALE, UNKNOWN
+from sidecar.core.snapshot import Policy, Quorum, Snapshot
 from sidecar.core.state import Probe, Status
-from sidecar.history import FAILURES, LETTERS, STRIP, History
-from sidecar.outputs.http.status import BECAUSE, Moment, document, encode
+from sidecar.history import FAILURES, LETTERS, STRIP, History, Past
+from sidecar.outputs.http.status import BECAUSE, Sidecar, document, encode
 from tests.core.folding import CHECKS, A, B, change, fold, initial, saw
 from tests.core.test_properties import seen, thresholds
 
@@ -21,29 +24,31 @@ SCHEMA = json.loads(files("sidecar.outputs.http").joinpath("status.schema.json")
 VALIDATOR = Draft202012Validator(SCHEMA)
 
 
+class Moment(NamedTuple):
+    """What a document is made from."""
+
+    snapshot: Snapshot
+    pasts: Mapping[Check, Past]
+    sidecar: Sidecar
+
+
 def moment(health, now, *, policy=None, seen=(), **others) -> Moment:
     """A moment of the health, with what was seen before it."""
     history = History(health.checks)
     for one in seen:
         history(change(health, one))
+    about = {"version": "1", "server_url": "h:1", "reload_successful": True}
     return Moment(
-        fold(health, *seen),
-        policy or Policy(max_age=10),
-        now,
-        **{
-            "about": {"version": "1", "server_url": "h:1"},
-            "reload_successful": True,
-            "loaded_at": health.started_at,
-            "pasts": history.pasts(),
-            **others,
-        },
+        Snapshot(fold(health, *seen), now, policy or Policy(max_age=10)),
+        history.pasts(),
+        Sidecar(**{**about, "loaded_at": health.started_at, **others}),
     )
 
 
 def of(one: Moment):
     """The document, which is the same as JSON and holds to the schema."""
-    got = json.loads(encode(one))
-    assert got == document(one)
+    got = json.loads(encode(*one))
+    assert got == document(*one)
     VALIDATOR.validate(got)
     return got
 
@@ -198,8 +203,12 @@ def test_whatever_is_seen_the_document_holds_to_the_schema(polls, limits, later,
         observations.append(saw(check, answer, now))
     health = initial(*CHECKS, failure=limits.failure, success=limits.success)
     one = moment(health, now + later, policy=policy, seen=observations)
-    got = of(replace(one, health=one.health.drain()) if drains else one)
-    verdicts = {name: rule(one.health, now + later, policy) for name, rule in ENDPOINTS.items()}
+    drained = replace(one.snapshot, health=one.snapshot.health.drain())
+    got = of(one._replace(snapshot=drained) if drains else one)
+    verdicts = {
+        name: rule(Snapshot(one.snapshot.health, now + later, policy))
+        for name, rule in ENDPOINTS.items()
+    }
     if not drains:
         assert {name: said["passing"] for name, said in got["endpoints"].items()} == {
             name: verdict.passing for name, verdict in verdicts.items()
@@ -214,7 +223,7 @@ def test_the_closed_lists_of_the_schema_are_those_of_the_code():
     letters = SCHEMA["properties"]["letters"]["properties"]
     assert definitions["answer"]["enum"] == list(Answer)
     assert definitions["failure"]["enum"] == [a for a in Answer if a is not Answer.OK]
-    assert check["rpc"]["enum"] == list(Rpc)
+    assert check["rpc"]["enum"] == ["ServerLive", "ServerReady", "ModelReady"]
     assert check["probe"]["enum"] == list(Probe)
     assert sorted(check["status"]["enum"]) == sorted(Status)
     assert endpoints["required"] == list(endpoints["properties"]) == list(ENDPOINTS)

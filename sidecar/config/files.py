@@ -1,17 +1,14 @@
-"""Settings, and everything that comes from the files that they name, read in one go.
-
-All of it is blocking file work, done outside the event loop: the loop gets values.
-"""
+"""The settings with what their files hold, read together, outside the event loop."""
 
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sidecar import assembly
-from sidecar.config import BadSettings, Settings
 from sidecar.config.certificates import latest_expiry, leaf_expiry
-from sidecar.probes.prober import Prober
+from sidecar.config.load import BadSettings
+from sidecar.config.schema import Settings, bearer
+from sidecar.core.target import Target
 
 # A file, and what tells it from another one in its place.
 Fingerprints = list[tuple[Path, tuple[int, ...]]]
@@ -25,31 +22,29 @@ class Loaded:
 
     seen:             the settings file and those that the settings name, as they were
                       looked at before they were read.
-    prober:           has the certificates and the token.
+    target:           the server that is asked, with the certificates and the token.
     expiry:           the Unix time at which each TLS file expires.
     world_readable:   the secret files that everybody may read, by their settings' names.
     """
 
     settings: Settings
     seen: Fingerprints
-    prober: Prober
+    target: Target
     expiry: Mapping[str, float]
     world_readable: Mapping[str, Path]
 
 
-def read(load: Callable[[], Settings], config: Path | None, clock: Callable[[], float]) -> Loaded:
+def read(load: Callable[[], Settings], config: Path | None) -> Loaded:
     """The settings that `load` gives, with their files; BadSettings or OSError.
 
     `config` is the settings file that `load` reads, if there is one. Each file is
     looked at before it is read: what is replaced from then on is seen by that.
     """
     seen = fingerprints([] if config is None else [config])
-    return _with_files(load(), seen, clock)
+    return with_files(load(), seen)
 
 
-def read_first(
-    settings: Settings, read: Callable[[], Loaded], clock: Callable[[], float]
-) -> Loaded:
+def read_first(settings: Settings, read: Callable[[], Loaded]) -> Loaded:
     """These settings, with which the process has started, with their files.
 
     When `read` gives others by now, or fails, nothing counts as seen, so that
@@ -61,7 +56,7 @@ def read_first(
             return loaded
     except (BadSettings, OSError):
         pass
-    return replace(_with_files(settings, [], clock), seen=[])
+    return replace(with_files(settings), seen=[])
 
 
 def fingerprints(files: Iterable[Path]) -> Fingerprints:
@@ -84,18 +79,42 @@ def fingerprints(files: Iterable[Path]) -> Fingerprints:
     return found
 
 
-def _with_files(settings: Settings, seen: Fingerprints, clock: Callable[[], float]) -> Loaded:
+def with_files(settings: Settings, seen: Iterable[tuple[Path, tuple[int, ...]]] = ()) -> Loaded:
+    """Settings with what their files hold now; BadSettings when one holds nothing usable."""
     seen = [*seen, *fingerprints(settings.files.values())]
     try:
-        return Loaded(
-            settings,
-            seen,
-            assembly.make_prober(settings, clock),
-            _expiry(settings),
-            {name: settings.files[name] for name in SECRETS if _is_world_readable(settings, name)},
-        )
+        target = _target(settings)
+        expiry = _expiry(settings)
     except ValueError as error:  # replaced once more since it was validated
         raise BadSettings([f"a file has changed meanwhile: {error}"]) from None
+    world_readable = {
+        name: settings.files[name] for name in SECRETS if _is_world_readable(settings, name)
+    }
+    return Loaded(settings, seen, target, expiry, world_readable)
+
+
+def _target(settings: Settings) -> Target:
+    token = bearer(settings.bearer_token_file) if settings.bearer_token_file else {}
+    return Target(
+        url=settings.server_url,
+        service=settings.grpc_service,
+        timeout=settings.timeout_seconds,
+        recovery_period=settings.recovery_period,
+        tls=settings.tls,
+        server_name=settings.tls_server_name,
+        authority=settings.authority,
+        root_certificates=_content(settings.tls_ca_file),
+        private_key=_content(settings.tls_key_file),
+        certificate_chain=_content(settings.tls_cert_file),
+        headers={**settings.headers, **token},
+    )
+
+
+def _content(path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _expiry(settings: Settings) -> dict[str, float]:

@@ -1,0 +1,63 @@
+"""`sidecar run`: the daemon, until SIGTERM or SIGINT."""
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from sidecar.cli.process import SIGNALS, ignore_signals
+from sidecar.config import Settings
+from sidecar.outputs import log
+from sidecar.outputs.http import server
+from sidecar.runtime import Requests, Runtime
+
+Load = Callable[[], Settings]
+Daemon = Callable[[Settings, socket.socket, Load, Path | None], Coroutine[Any, Any, None]]
+
+
+async def run(settings: Settings, bound: socket.socket, load: Load, config: Path | None) -> None:
+    """The daemon on a listening socket.
+
+    `load` gives the settings again when the file `config`, or another one that
+    they name, has changed.
+    """
+    runtime = Runtime(settings, load, config)
+    await runtime.run(bound, _requests())
+
+
+def serve(settings: Settings, load: Load, config: Path | None, daemon: Daemon = run) -> int:
+    """Listens, and runs the daemon to its end. Returns the exit code."""
+    log.queue_stderr()
+    log.configure(settings.log_level, settings.log_format)
+    try:
+        bound = server.bind(settings.http_host, settings.http_port)
+    except server.CannotListen as error:
+        print(f"sidecar: {error}", file=sys.stderr)
+        return 1
+    server.allow_many_connections()
+    # The page of /metrics is made in a thread beside the loop, which would have to
+    # wait for Python's default of 5 ms whenever it wants to go on meanwhile.
+    sys.setswitchinterval(0.0002)
+    # What was imported stays; to look through it for garbage would take 30 ms each time.
+    gc.freeze()
+    asyncio.run(daemon(settings, bound, load, config))
+    ignore_signals()
+    return 0
+
+
+def _requests() -> Requests:
+    """What signals ask of the daemon: SIGHUP to reload, a first one to drain, a second to exit."""
+    requests = Requests()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        (requests.exit if requests.drain.is_set() else requests.drain).set()
+
+    loop.add_signal_handler(signal.SIGHUP, requests.reload.set)
+    for signum in SIGNALS:
+        loop.add_signal_handler(signum, stop)
+    return requests
