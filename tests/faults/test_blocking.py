@@ -44,8 +44,8 @@ REFUSED = "reload rejected"
 
 # The command, with deadlines that a test can wait for and room for few log lines.
 IMPATIENT = (
-    "import sys; from sidecar import cli, daemon; from sidecar.outputs import queued_stream;"
-    "cli.START_DEADLINE = daemon.FILES_DEADLINE = 1;"
+    "import sys; from sidecar import cli, runtime; from sidecar.outputs import queued_stream;"
+    "cli.START_DEADLINE = runtime.FILES_DEADLINE = 1;"
     "queued_stream.QueuedStream.__init__.__kwdefaults__['max_waiting'] = 100;"
 )
 MAIN = "sys.exit(cli.main())"
@@ -238,11 +238,11 @@ def test_files_that_hang_are_told_of_once_and_taken_when_they_are_back(
 def test_files_that_hang_from_the_first_moment_of_the_loop_are_waited_for(slow, toy, tmp_path):
     code = (
         f"{IMPATIENT}"
-        "import struct; from pathlib import Path; run = daemon.run\n"
+        "import struct; from pathlib import Path; run = runtime.Runtime.run\n"
         "def hang(*args):\n"
         f"    Path({str(slow.control)!r}).write_bytes(struct.pack('3l', {FOR_EVER}, 0, 0))\n"
         "    return run(*args)\n"
-        f"daemon.run = hang; {MAIN}"
+        f"runtime.Runtime.run = hang; {MAIN}"
     )
     with on_slow_files(slow, toy, tmp_path / "log", code=code) as sidecar:
         with Pauses(sidecar.port) as pauses:
@@ -449,7 +449,8 @@ def test_a_bug_ends_it_although_nobody_reads_its_traceback(pipe):
 # Writes down what is opened, listed or looked up in the thread of the loop once it listens.
 WATCHED = """
 import sys, threading
-from sidecar import cli, daemon
+from sidecar import cli
+from sidecar.runtime import Runtime
 loop, there = threading.get_ident(), []
 EVENTS = {"open", "os.listdir", "os.scandir", "import", "socket.getaddrinfo",
           "subprocess.Popen", "os.system"}
@@ -457,7 +458,7 @@ def note(event, args):
     if there and event in EVENTS and threading.get_ident() == loop:
         there.append((event, str(args[0])))
 sys.addaudithook(note)
-work = daemon._work
+work = Runtime._work
 async def watched(*args):
     there.append("it listens")
     try:
@@ -465,7 +466,7 @@ async def watched(*args):
     finally:
         print("SEEN", *there, sep="\\n  ")
         there.clear()
-daemon._work = watched
+Runtime._work = watched
 sys.exit(cli.main())
 """
 
