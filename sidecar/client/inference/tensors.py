@@ -25,7 +25,7 @@ class Tensor(WithParameters):
     datatype:    BOOL, INT8 to INT64, UINT8 to UINT64, FP16, BF16, FP32, FP64 or
                  BYTES, in upper or lower case.
     data:        the elements in row-major order: a list, nested lists, or a
-                 numpy array, which is not copied and sent as raw bytes.
+                 numpy array, which is sent as raw bytes without being copied.
     parameters:  bool, int, float or str by name.
 
     The constructor raises InvalidInput only if the datatype is not a str.
