@@ -12,7 +12,14 @@ from typing import Any
 
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Rpc
 from sidecar.core.state import CheckState, Health, Probe, Status
-from sidecar.core.verdict import ENDPOINTS, MEANINGS, Policy, Verdict, is_stale
+from sidecar.core.verdict import (
+    ENDPOINT_MEANINGS,
+    ENDPOINTS,
+    MEANINGS,
+    Policy,
+    Verdict,
+    is_stale,
+)
 from sidecar.history import LETTERS, NOTHING, Past
 
 BECAUSE = 20  # findings that are told of an endpoint; the others are in the checks
@@ -65,7 +72,8 @@ def _head(moment: Moment) -> dict[str, Any]:
             "settings_age_seconds": round(now - moment.loaded_at, 3),
         },
         "endpoints": {
-            name: _endpoint(rule(health, now, moment.policy)) for name, rule in ENDPOINTS.items()
+            name: _endpoint(rule(health, now, moment.policy), ENDPOINT_MEANINGS[name])
+            for name, rule in ENDPOINTS.items()
         },
         "models": _models(moment),
         "letters": {letter: answer for answer, letter in LETTERS.items()},
@@ -73,10 +81,11 @@ def _head(moment: Moment) -> dict[str, Any]:
     }
 
 
-def _endpoint(verdict: Verdict) -> dict[str, Any]:
+def _endpoint(verdict: Verdict, meaning: str) -> dict[str, Any]:
     failing = [finding for finding in verdict.findings if not finding.passing]
     return {
         "passing": verdict.passing,
+        "meaning": meaning,
         "failing": len(failing),
         "because": [{"check": f.name, "reason": f.word} for f in islice(failing, BECAUSE)],
     }

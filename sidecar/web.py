@@ -10,9 +10,9 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from sidecar import page
 from sidecar.blocking import BlockingCalls
 from sidecar.core.verdict import Judge, Verdict
+from sidecar.outputs.http import page
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

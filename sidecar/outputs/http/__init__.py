@@ -1,0 +1,1 @@
+"""The HTTP output: the endpoints for the kubelet, Prometheus, scripts and people."""
