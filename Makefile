@@ -7,6 +7,10 @@ BIN := $(VENV)/bin
 QUIET := --quiet --disable-pip-version-check
 PIP := $(BIN)/python -m pip install $(QUIET)
 
+# ESLint and axe-core. eslint.config.mjs is copied too, for it imports what is installed beside it.
+NODE := $(VENV)/node
+PAGE := sidecar/outputs/http/page
+
 # What needs other servers, or minutes, has targets of its own.
 QUICK := --ignore=tests/interop --ignore=tests/faults --ignore=tests/page --ignore=tests/deploy --ignore=tests/e2e
 
@@ -32,10 +36,15 @@ IMAGE_OPTIONS ?=
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
   --only-binary :all: --generate-hashes --custom-compile-command 'make lock'
 
-.PHONY: help demo image lock test coverage lint interop faults soak page screenshots deploy-checks dashboard e2e test-lowest test-protobuf check protos format clean
+.PHONY: help demo image test coverage lint format clean interop faults soak page deploy-checks e2e test-lowest \
+  test-protobuf check protos dashboard screenshots version lock
 
 help:  ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##@ Use it
 
 demo: $(VENV)/.run  ## the main job, against a toy server that comes with it
 	$(BIN)/sidecar demo
@@ -46,11 +55,7 @@ image:  ## the image, by podman or docker; IMAGE=name:tag BASE=image IMAGE_OPTIO
 	  $(if $(REVISION),--label $(OCI).revision=$(REVISION)) \
 	  $(if $(SOURCE),--label $(OCI).source=$(SOURCE)) $(IMAGE_OPTIONS) .
 
-lock: $(VENV)/.lock  ## the newest dependencies that pyproject.toml allows, with hashes, for the image
-	$(LOCK) --output-file requirements.lock pyproject.toml
-	$(BIN)/python -c 'import tomllib; \
-	  print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
-	  $(LOCK) --output-file requirements-build.lock -
+##@ Work on it
 
 test: $(VENV)/.test  ## the tests
 	$(BIN)/python -m pytest $(QUICK) $(PARALLEL)
@@ -60,11 +65,21 @@ coverage: $(VENV)/.test  ## the tests, with branch coverage of every process
 	$(BIN)/coverage report --fail-under=95 >/dev/null
 	$(BIN)/coverage report --include='sidecar/core/*' --fail-under=100 >/dev/null
 
-lint: $(VENV)/.lint  ## ruff, ruff format, mypy --strict, import-linter
+lint: $(VENV)/.lint $(VENV)/.node $(NODE)/eslint.config.mjs  ## ruff, ruff format, mypy --strict, import-linter, ESLint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(NODE)/node_modules/.bin/eslint --config $(NODE)/eslint.config.mjs --max-warnings 0 $(PAGE)
+
+format: $(VENV)/.lint  ## let ruff lay out the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-protobuf .coverage* e2e-report.md .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+##@ Checks that need other programs, or minutes
 
 interop: $(VENV)/.test  ## against five real servers and Prometheus
 	$(BIN)/python -m pytest tests/interop
@@ -75,26 +90,21 @@ faults: $(VENV)/.test  ## the fault matrix: each fault, and what the endpoints s
 soak: $(VENV)/.test  ## half a million polls with faults: nothing grows; SOAK_POLLS=... for fewer
 	$(BIN)/python -m pytest tests/faults/test_soak.py
 
-page: $(VENV)/.page  ## the status page in a real browser: Debian's chromium, and axe-core by npm
+page: $(VENV)/.page $(VENV)/.node  ## the status page in a real browser: Debian's chromium, and axe-core by npm
 	$(BIN)/python -m pytest tests/page
-
-screenshots: $(VENV)/.page  ## the pictures of the demo's page in docs/
-	$(BIN)/python -m tests.page.screenshots
 
 deploy-checks: $(VENV)/.deploy  ## what stands in deploy/, and the image, without a cluster
 	$(BIN)/python -m pytest tests/deploy
-
-dashboard: $(VENV)/.deploy  ## write deploy/grafana/dashboard.json
-	$(BIN)/python -m deploy.grafana.dashboard
 
 e2e: $(VENV)/.deploy  ## in a real cluster: KUBECONFIG=... make e2e IMAGE=the-image-as-the-nodes-find-it
 	IMAGE='$(IMAGE)' $(BIN)/python -m pytest tests/e2e
 
 test-lowest:  ## the tests on the oldest versions that pyproject.toml allows
-	$(MAKE) VENV=$(VENV)-lowest LOWEST=1 $(VENV)-lowest/.lowest
+	$(MAKE) VENV=$(VENV)-lowest $(VENV)-lowest/.lowest
 	$(VENV)-lowest/bin/python -m pytest $(QUICK) $(PARALLEL) --ignore=tests/oip/test_generated.py
 
-test-protobuf: $(VENV)-protobuf/.dev  ## messages and client on every protobuf, compiled and not
+test-protobuf:  ## messages and client on every protobuf, compiled and not
+	$(MAKE) VENV=$(VENV)-protobuf $(VENV)-protobuf/.dev
 	for version in $(PROTOBUFS); do \
 	  $(VENV)-protobuf/bin/python -m pip install $(QUIET) "protobuf==$$version" || exit; \
 	  for implementation in upb python; do \
@@ -105,17 +115,29 @@ test-protobuf: $(VENV)-protobuf/.dev  ## messages and client on every protobuf, 
 	  done; \
 	done
 
-check: test coverage lint interop faults soak page deploy-checks test-lowest test-protobuf  ## everything
+check: test coverage lint interop faults soak page deploy-checks test-lowest test-protobuf  ## everything but e2e
+
+##@ Write the files that are made from others
 
 protos: $(VENV)/.test  ## compile protos/ into sidecar/oip/
 	$(BIN)/python protos/compile.py
 
-format: $(VENV)/.lint  ## let ruff lay out the code
-	$(BIN)/ruff check --fix
-	$(BIN)/ruff format
+dashboard: $(VENV)/.deploy  ## write deploy/grafana/dashboard.json
+	$(BIN)/python -m deploy.grafana.dashboard
 
-clean:  ## remove what the targets made
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-protobuf .coverage* e2e-report.md .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+screenshots: $(VENV)/.page  ## the pictures of the demo's page in docs/
+	$(BIN)/python -m tests.page.screenshots
+
+version: $(BIN)/python  ## write the version in sidecar/__init__.py into the manifests, charts and documents
+	$(BIN)/python -m deploy.version
+
+lock: $(VENV)/.lock  ## the newest dependencies that pyproject.toml allows, with hashes, for the image
+	$(LOCK) --output-file requirements.lock pyproject.toml
+	$(BIN)/python -c 'import tomllib; \
+	  print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
+	  $(LOCK) --output-file requirements-build.lock -
+
+# The environment. $(VENV)/.NAME says that the dependency group NAME is installed.
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "there is no program $(PYTHON)"; exit 1; }
@@ -126,38 +148,32 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV), which takes a while the first time"
 
+# The first pip that knows dependency groups; Debian 12 has 23.0.
+$(VENV)/.pip: $(BIN)/python
+	$(PIP) --upgrade 'pip>=25.1'
+	@touch $@
+
 $(VENV)/.run: $(BIN)/python pyproject.toml
 	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.test: $(BIN)/python pyproject.toml
-	$(PIP) --editable '.[dev,protos]'
+$(VENV)/.lock: $(VENV)/.pip pyproject.toml
+	$(PIP) --group lock
 	@touch $@
 
-$(VENV)/.page: $(BIN)/python pyproject.toml
-	$(PIP) --editable '.[dev,page]'
+$(VENV)/.lowest: $(VENV)/.pip pyproject.toml tests/lowest.txt
+	$(PIP) --constraint tests/lowest.txt --editable '.[infer]' --group dev
 	@touch $@
 
-$(VENV)/.deploy: $(BIN)/python pyproject.toml
-	$(PIP) --editable '.[dev,deploy]'
+$(VENV)/.%: $(VENV)/.pip pyproject.toml
+	$(PIP) --editable '.[infer]' --group $*
 	@touch $@
 
-$(VENV)/.lock: $(BIN)/python pyproject.toml
-	$(PIP) --editable '.[lock]'
-	@touch $@
+$(NODE)/%: tests/page/%
+	@mkdir -p $(NODE)
+	@cp $< $@
 
-$(VENV)/.lint: $(BIN)/python pyproject.toml
-	$(PIP) --editable '.[dev,protos,page,deploy,lint]'
-	@touch $@
-
-$(VENV)-protobuf/.dev: pyproject.toml
-	$(MAKE) VENV=$(VENV)-protobuf $(VENV)-protobuf/.plain
-	@touch $@
-
-$(VENV)/.plain: $(BIN)/python pyproject.toml
-	$(PIP) --editable '.[dev]'
-	@touch $@
-
-$(VENV)/.lowest: $(BIN)/python pyproject.toml tests/lowest.txt
-	$(PIP) --constraint tests/lowest.txt --editable '.[dev]'
+$(VENV)/.node: $(NODE)/package.json $(NODE)/package-lock.json $(NODE)/.npmrc
+	@command -v npm >/dev/null || { echo "there is no program npm; on Debian: apt-get install npm"; exit 1; }
+	npm ci --prefix $(NODE) --silent
 	@touch $@

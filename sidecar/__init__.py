@@ -15,7 +15,7 @@ logs.py           the log: transitions, formats, and where it is written
 web.py            the endpoints
 http_server.py    the port, its limits and timeouts
 status.py         the JSON document
-page/             the status page
+outputs/          http/page/ the status page
 settings/         every setting, where it comes from, and its errors
 certificates.py   what the TLS files hold
 loading.py        the settings with what their files hold

@@ -167,3 +167,11 @@ ENDPOINTS: Mapping[str, Rule] = {
     "startupz": startup,
     "livez": progress,
 }
+
+# What it means that an endpoint passes, in a line for people.
+ENDPOINT_MEANINGS: Mapping[str, str] = {
+    "healthz": "the inference server is not proven dead",
+    "readyz": "traffic may be sent to the inference server",
+    "startupz": "everything required has been ready since the server started",
+    "livez": "the sidecar's own polling makes progress",
+}

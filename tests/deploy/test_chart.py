@@ -5,9 +5,7 @@ import re
 
 import helm_python
 import pytest
-import yaml
 
-from sidecar import __version__
 from tests.deploy.manifests import (
     CHARTS,
     COMPONENT,
@@ -52,17 +50,6 @@ def test_lint_has_nothing_against_a_chart_but_that_it_has_no_icon(chart, tmp_pat
     report = helm_python.lint(copy, strict=True, with_subcharts=True)
     assert report["errors"] == []
     assert {message["error"] for message in report["messages"]} == {"icon is recommended"}
-
-
-def test_the_versions_are_those_of_the_package():
-    for chart in (LIBRARY, DEMO):
-        metadata = yaml.safe_load((chart / "Chart.yaml").read_text())
-        assert metadata["appVersion"] == __version__
-    values = yaml.safe_load((LIBRARY / "values.yaml").read_text())
-    assert values["image"]["tag"] == __version__
-    (needed,) = metadata["dependencies"]
-    library = yaml.safe_load((LIBRARY / "Chart.yaml").read_text())
-    assert (needed["name"], needed["version"]) == (library["name"], library["version"])
 
 
 def test_the_charts_readme_names_each_template():

@@ -57,7 +57,7 @@ def test_whatever_is_asked_for_is_locked_within_its_bounds(file, asked):
         assert [e for e in environments if not marker.evaluate(e)] == []
 
 
-def test_what_only_an_extra_asks_for_is_not_in_the_image():
+def test_what_only_an_extra_or_a_group_asks_for_is_not_in_the_image():
     pins = locked("requirements.lock")
     assert "pyyaml" in pins
     assert not {"numpy", "pytest", "hatchling", "uv"} & pins.keys()

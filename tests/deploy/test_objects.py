@@ -6,7 +6,6 @@ together as KServe does it and held to Kubernetes' schema, and the fields around
 """
 
 import copy
-import re
 from typing import Any
 
 import kubernetes_validate
@@ -14,13 +13,11 @@ from aiohttp import web
 from kubernetes_validate.utils import all_versions, major_minor
 from prometheus_client import CollectorRegistry
 
-from sidecar import __version__
 from sidecar.config import Settings
 from sidecar.core.rules import ENDPOINTS
 from sidecar.outputs.http.app import build_app
 from tests.deploy.manifests import (
     COMPONENT,
-    DEPLOY,
     EXAMPLES,
     MODEL_FIELDS,
     PREDICTOR_FIELDS,
@@ -153,12 +150,3 @@ def test_the_sidecar_takes_the_settings_of_each_pod(source, tmp_path):
         (settings,) = parse(done.stdout)
         assert (settings["drain_seconds"] == 0) == native
         assert settings["http_port"] == 9808
-
-
-def test_every_image_of_ours_in_deploy_has_the_version_of_the_package():
-    tags = {
-        tag
-        for file in DEPLOY.rglob("*.yaml")
-        for tag in re.findall(r"image: inference-health-sidecar:(\S+)", file.read_text())
-    }
-    assert tags == {__version__}

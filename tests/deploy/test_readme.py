@@ -31,7 +31,7 @@ PASTE, KUSTOMIZE, HELM, TEMPLATE = re.findall(r"```\w*\n(.*?)```", SECTION, re.D
 CHART = """\
 apiVersion: v2
 name: mine
-version: 0.1.0
+version: 1.2.3
 """
 DEPLOYMENT = """\
 apiVersion: apps/v1

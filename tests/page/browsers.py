@@ -1,19 +1,16 @@
 """A page in the browser, watched: what it asks for and what it complains of; and axe-core."""
 
-import fcntl
-import os
-import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, Playwright
 
-from tests.support import require_program
+from tests.support import missing
 
 # Without the latter ones it looks for its maker's hosts, which nobody here asked for.
 FLAGS = (
@@ -25,7 +22,6 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-AXE = "4.14.1"
 
 
 @contextmanager
@@ -84,18 +80,9 @@ def accessibility(page: Page) -> list[str]:
     ]
 
 
-@cache
 def axe() -> Path:
-    """The path of axe-core's script; installs it first where it is missing."""
-    npm = require_program("npm")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "inference-health-sidecar" / f"axe-core-{AXE}"
-    folder.mkdir(parents=True, exist_ok=True)
-    script = folder / "node_modules" / "axe-core" / "axe.min.js"
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not script.exists():
-            flags = ("--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
-            command = (npm, "install", "--prefix", str(folder), *flags, f"axe-core@{AXE}")
-            subprocess.run(command, check=True)
+    """The path of axe-core's script, which `make page` installs into the environment."""
+    script = Path(sys.prefix, "node", "node_modules", "axe-core", "axe.min.js")
+    if not script.exists():
+        missing("axe-core, which `make page` installs")
     return script

@@ -62,7 +62,7 @@ def test_a_model_that_flips_is_seen_first_and_read_aloud_and_then_well_again(bro
         told = page.get_by_role("status")
         expect(verdict(page)).to_have_text("Ready", timeout=FLIP)
         expect(verdict(page)).to_have_text("Not ready", timeout=FLIP)
-        expect(page.locator("#why")).to_contain_text("model:flaky error")
+        expect(page.locator("#reasons")).to_contain_text("model:flaky error")
         expect(told).to_have_text("Not ready")
         expect(page.get_by_role("rowheader").first).to_have_text("model:flaky")
         expect(row(page, "model:flaky")).to_contain_text("not serving")
@@ -105,11 +105,13 @@ def test_it_is_dark_where_one_wants_it_dark(browser, demo):
         expect(seen.page.locator("body")).to_have_css("background-color", "rgb(21, 24, 26)")
 
 
-@pytest.mark.parametrize(("motion", "animation"), [("reduce", "none"), ("no-preference", "moved")])
+@pytest.mark.parametrize(
+    ("motion", "animation"), [("reduce", "none"), ("no-preference", "changed")]
+)
 def test_nothing_moves_for_those_who_want_no_motion(browser, demo, motion, animation):
     with watched(browser, demo.port, reduced_motion=motion) as seen:
         node = row(seen.page, "model:steady")
-        node.evaluate("node => node.classList.add('moved')")
+        node.evaluate("node => node.classList.add('changed')")
         expect(node).to_have_css("animation-name", animation)
 
 
@@ -126,7 +128,7 @@ def test_it_says_so_when_the_sidecar_no_longer_answers_and_when_it_does_again(br
                 sidecar.wait()
                 expect(verdict(page)).to_have_text("No answer from the sidecar")
                 expect(page.get_by_role("status")).to_have_text("No answer from the sidecar")
-                expect(page.locator("#why")).to_contain_text("then it said “Ready”")
+                expect(page.locator("#reasons")).to_contain_text("then it said “Ready”")
                 expect(page.get_by_text("Out of date; last at")).to_be_visible()
                 assert accessibility(page) == []
                 with running_sidecar(log, *flags):
@@ -162,13 +164,44 @@ def test_a_drain_a_dead_server_and_one_never_heard_of_are_told_apart(browser, lo
         with toy:
             expect(verdict(page)).to_have_text("Ready")
         expect(verdict(page)).to_have_text("Server not live")
-        expect(page.locator("#why")).to_contain_text("unreachable no connection to the server")
+        expect(page.locator("#reasons")).to_contain_text("unreachable no connection to the server")
         assert accessibility(page) == []
         sidecar.signal(signal.SIGTERM)
         expect(verdict(page)).to_have_text("Draining")
         assert accessibility(page) == []
         sidecar.signal(signal.SIGTERM)
         sidecar.wait()
+
+
+def test_the_meanings_are_those_that_the_status_tells(browser, log):
+    with (
+        ToyProcess(models={"a": False}) as toy,
+        running_sidecar(log, f"--server-url={toy.url}", "--models=a") as sidecar,
+        watched(browser, sidecar.port) as seen,
+    ):
+        page = seen.page
+        expect(verdict(page)).to_have_text("Not ready")
+
+        def reword(route):
+            report = route.fetch().json()
+            report["meanings"] = {name: f"meaning of {name}" for name in report["meanings"]}
+            for name, endpoint in report["endpoints"].items():
+                endpoint["meaning"] = f"meaning of {name}"
+            route.fulfill(json=report)
+
+        page.route("**/status", reword)
+        page.reload()
+        reasons = page.locator("#reasons").get_by_role("listitem")
+        expect(reasons.filter(has_text="model:a")).to_have_text(
+            "model:a not_ready meaning of not_ready"
+        )
+        endpoints = page.locator("#endpoints").get_by_role("listitem")
+        expect(endpoints).to_have_text(
+            [
+                re.compile(rf"^ ?/{name} (passes|fails)meaning of {name}$")
+                for name in ("healthz", "readyz", "startupz", "livez")
+            ]
+        )
 
 
 def test_a_policy_that_spares_a_failing_model_is_explained(browser, log):
@@ -181,8 +214,9 @@ def test_a_policy_that_spares_a_failing_model_is_explained(browser, log):
         watched(browser, sidecar.port) as seen,
     ):  # fmt: skip
         expect(verdict(seen.page)).to_have_text("Ready")
-        expect(seen.page.locator("#why")).to_contain_text("1 of 2 required models ready, 1 needed.")
-        expect(seen.page.locator("#why")).to_contain_text("by the policy not in the way")
+        reasons = seen.page.locator("#reasons")
+        expect(reasons).to_contain_text("1 of 2 required models ready, 1 needed.")
+        expect(reasons).to_contain_text("by the policy not in the way")
         expect(row(seen.page, "server-ready")).to_contain_text("does not gate /readyz")
 
 
@@ -243,7 +277,7 @@ def test_a_thousand_models_stay_usable(browser, log):
             page.get_by_role("button", name="Show all 1,003").click()
             expect(heads).to_have_count(1003)
             milliseconds = page.evaluate(
-                "() => { const start = performance.now(); checks(latest, Date.now() + 1e4);"
+                "() => { const start = performance.now(); showChecks(latest, Date.now() + 1e4);"
                 " document.body.offsetHeight; return performance.now() - start; }"
             )
             assert milliseconds < 2000

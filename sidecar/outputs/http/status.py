@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from sidecar.core.checks import SERVER_LIVE, Check
-from sidecar.core.rules import ENDPOINTS, MEANINGS, Verdict
+from sidecar.core.rules import ENDPOINT_MEANINGS, ENDPOINTS, MEANINGS, Verdict
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.state import CheckState, Probe
 from sidecar.history import LETTERS, NOTHING, Past
@@ -61,17 +61,21 @@ def _head(snapshot: Snapshot, sidecar: Sidecar) -> dict[str, Any]:
             "successful": sidecar.reload_successful,
             "settings_age_seconds": round(now - sidecar.loaded_at, 3),
         },
-        "endpoints": {name: _endpoint(rule(snapshot)) for name, rule in ENDPOINTS.items()},
+        "endpoints": {
+            name: _endpoint(rule(snapshot), ENDPOINT_MEANINGS[name])
+            for name, rule in ENDPOINTS.items()
+        },
         "models": snapshot.models._asdict(),
         "letters": {letter: answer for answer, letter in LETTERS.items()},
         "meanings": MEANINGS,
     }
 
 
-def _endpoint(verdict: Verdict) -> dict[str, Any]:
+def _endpoint(verdict: Verdict, meaning: str) -> dict[str, Any]:
     failing = [finding for finding in verdict.findings if not finding.passing]
     return {
         "passing": verdict.passing,
+        "meaning": meaning,
         "failing": len(failing),
         "because": [{"check": f.name, "reason": f.word} for f in islice(failing, BECAUSE)],
     }

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check
-from sidecar.core.rules import ENDPOINTS, MEANINGS, STALE, UNKNOWN
+from sidecar.core.rules import ENDPOINT_MEANINGS, ENDPOINTS, MEANINGS, STALE, UNKNOWN
 from sidecar.core.snapshot import Policy, Quorum, Snapshot
 from sidecar.core.state import Probe, Status
 from sidecar.history import FAILURES, LETTERS, STRIP, History, Past
@@ -85,9 +85,15 @@ def test_the_document_tells_everything_in_plain_values():
         "draining": False,
         "reload": {"successful": True, "settings_age_seconds": 10.5},
         "endpoints": {
-            "healthz": {"passing": True, "failing": 0, "because": []},
+            "healthz": {
+                "passing": True,
+                "meaning": ENDPOINT_MEANINGS["healthz"],
+                "failing": 0,
+                "because": [],
+            },
             "readyz": {
                 "passing": False,
+                "meaning": ENDPOINT_MEANINGS["readyz"],
                 "failing": 3,
                 "because": [
                     {"check": "server-live", "reason": "stale"},
@@ -97,13 +103,19 @@ def test_the_document_tells_everything_in_plain_values():
             },
             "startupz": {
                 "passing": False,
+                "meaning": ENDPOINT_MEANINGS["startupz"],
                 "failing": 2,
                 "because": [
                     {"check": "server-ready", "reason": "unknown"},
                     {"check": "model:a", "reason": "not_ready"},
                 ],
             },
-            "livez": {"passing": True, "failing": 0, "because": []},
+            "livez": {
+                "passing": True,
+                "meaning": ENDPOINT_MEANINGS["livez"],
+                "failing": 0,
+                "because": [],
+            },
         },
         "models": {"required": 1, "needed": 1, "ready": 0},
         "letters": {letter: answer for answer, letter in LETTERS.items()},
@@ -170,6 +182,7 @@ def test_a_model_that_is_not_required_and_one_that_the_policy_spares_are_told_so
     got = of(moment(initial(), 1, policy=policy, seen=seen))
     assert got["endpoints"]["readyz"] == {
         "passing": True,
+        "meaning": ENDPOINT_MEANINGS["readyz"],
         "failing": 1,
         "because": [{"check": "model:b:3", "reason": "unknown"}],
     }
@@ -227,6 +240,7 @@ def test_the_closed_lists_of_the_schema_are_those_of_the_code():
     assert check["probe"]["enum"] == list(Probe)
     assert sorted(check["status"]["enum"]) == sorted(Status)
     assert endpoints["required"] == list(endpoints["properties"]) == list(ENDPOINTS)
+    assert list(ENDPOINT_MEANINGS) == list(ENDPOINTS)
     assert reason["anyOf"][1]["enum"] == [UNKNOWN, STALE]
     assert list(SCHEMA["properties"]["meanings"]["properties"]) == list(MEANINGS)
     assert {k: v["const"] for k, v in letters.items()} == {v: k for k, v in LETTERS.items()}

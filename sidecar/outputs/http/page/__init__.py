@@ -1,17 +1,17 @@
-"""The status page as it is sent: index.html, and what a browser is told it may do.
+"""The status page as it is sent: one document made from index.html, style.css and script.js.
 
-The page's script and style stand in the file itself and are let in by their
-hashes. It may ask this sidecar again and nothing else; nobody may frame it.
+The browser may run this script and use this style, by their hashes. The page may send requests to
+this sidecar and to nothing else, and no other page may embed it.
 """
 
-import re
 from base64 import b64encode
 from collections.abc import Mapping
 from hashlib import sha256
 from importlib.resources import files
 from typing import NamedTuple
 
-_ELEMENT = re.compile(rb"<(script|style)>(.*?)</\1>", re.DOTALL)
+# The elements of index.html that are empty there, and the files that they hold when sent.
+_EMBEDDED = {"style": "style.css", "script": "script.js"}
 
 
 class Page(NamedTuple):
@@ -22,15 +22,20 @@ class Page(NamedTuple):
 
 
 def load() -> Page:
-    """The page from the package's own file."""
-    body = files(__name__).joinpath("index.html").read_bytes()
-    hashes: dict[bytes, str] = {}
-    for name, text in _ELEMENT.findall(body):
-        hashes[name] = "'sha256-" + b64encode(sha256(text).digest()).decode() + "'"
+    """Read the page's files and put them together."""
+    folder = files(__name__)
+    body = folder.joinpath("index.html").read_bytes()
+    hashes: dict[str, str] = {}
+    for element, file in _EMBEDDED.items():
+        tag = element.encode()
+        text = b"\n" + folder.joinpath(file).read_bytes()
+        before, after = body.split(b"<%b></%b>" % (tag, tag))
+        body = b"%b<%b>%b</%b>%b" % (before, tag, text, tag, after)
+        hashes[element] = f"'sha256-{b64encode(sha256(text).digest()).decode()}'"
     directives = (
         "default-src 'none'",
-        f"script-src {hashes[b'script']}",
-        f"style-src {hashes[b'style']}",
+        f"script-src {hashes['script']}",
+        f"style-src {hashes['style']}",
         "connect-src 'self'",
         "img-src data:",  # the icon, which the script draws
         "base-uri 'none'",
