@@ -4,8 +4,8 @@ import re
 from importlib.resources import files
 
 import pytest
-from sidecar.core.verdict import ENDPOINT_MEANINGS, ENDPOINTS, MEANINGS
 
+from sidecar.core.rules import ENDPOINT_MEANINGS, ENDPOINTS, MEANINGS
 from sidecar.core.state import Status
 from sidecar.outputs.http import page
 
