@@ -32,7 +32,7 @@ IMAGE_OPTIONS ?=
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
   --only-binary :all: --generate-hashes --custom-compile-command 'make lock'
 
-.PHONY: help demo image lock test coverage lint interop faults soak page screenshots deploy-checks dashboard e2e test-lowest test-protobuf check protos format clean
+.PHONY: help demo image lock test coverage lint interop faults soak page screenshots deploy-checks dashboard docs e2e test-lowest test-protobuf check protos format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -87,6 +87,10 @@ deploy-checks: $(VENV)/.deploy  ## what stands in deploy/, and the image, withou
 dashboard: $(VENV)/.deploy  ## write deploy/grafana/dashboard.json
 	$(BIN)/python -m deploy.grafana.dashboard
 
+docs: $(VENV)/.docs  ## write what the pages take from the code, and build them into site/
+	$(BIN)/python -m docs.generate
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 e2e: $(VENV)/.deploy  ## in a real cluster: KUBECONFIG=... make e2e IMAGE=the-image-as-the-nodes-find-it
 	IMAGE='$(IMAGE)' $(BIN)/python -m pytest tests/e2e
 
@@ -115,7 +119,7 @@ format: $(VENV)/.lint  ## let ruff lay out the code
 	$(BIN)/ruff format
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-protobuf .coverage* e2e-report.md .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-protobuf site .coverage* e2e-report.md .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "there is no program $(PYTHON)"; exit 1; }
@@ -140,6 +144,10 @@ $(VENV)/.page: $(BIN)/python pyproject.toml
 
 $(VENV)/.deploy: $(BIN)/python pyproject.toml
 	$(PIP) --editable '.[dev,deploy]'
+	@touch $@
+
+$(VENV)/.docs: $(BIN)/python pyproject.toml
+	$(PIP) --editable '.[docs]'
 	@touch $@
 
 $(VENV)/.lock: $(BIN)/python pyproject.toml

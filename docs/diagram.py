@@ -10,14 +10,14 @@ from sidecar.core.reasons import REASONS, Effect, Thresholds
 from sidecar.core.state import CheckState, Probe, Status, step
 
 FAILURE, SUCCESS = 3, 2  # thresholds that tell apart what takes one, success or failure in a row
-TIMES = {1: "1", SUCCESS: "success_threshold", FAILURE: "failure_threshold"}
+TIMES = {SUCCESS: "success threshold", FAILURE: "failure threshold"}
 KINDS = {
-    Effect.SUCCESS: ("success", "successes"),
-    Effect.IMMEDIATE: ("immediate failure", "immediate failures"),
-    Effect.COUNTED: ("counted failure", "counted failures"),
+    Effect.SUCCESS: "success",
+    Effect.IMMEDIATE: "immediate failure",
+    Effect.COUNTED: "counted failure",
 }
 
-WIDTH, HEIGHT = 720, 330
+WIDTH, HEIGHT = 780, 330
 BOX_WIDTH, BOX_HEIGHT = 150, 44
 # The centre of each status.
 PLACES = {
@@ -28,7 +28,7 @@ PLACES = {
 # The line of each move, and the middle of its text.
 ARROWS = {
     (Status.UNKNOWN, Status.SERVING): ((300, 82, 135, 236), (100, 140)),
-    (Status.UNKNOWN, Status.NOT_SERVING): ((420, 82, 585, 236), (620, 130)),
+    (Status.UNKNOWN, Status.NOT_SERVING): ((420, 82, 585, 236), (640, 130)),
     (Status.SERVING, Status.NOT_SERVING): ((185, 248, 533, 248), (360, 215)),
     (Status.NOT_SERVING, Status.SERVING): ((535, 272, 187, 272), (360, 296)),
 }
@@ -46,32 +46,28 @@ class Move(NamedTuple):
 def moves() -> Iterator[Move]:
     """Every move that the state machine makes, by running it."""
     for status in Status:
-        for effect, words in KINDS.items():
-            move = _move(status, effect, words)
+        for effect in KINDS:
+            move = _move(status, effect)
             if move:
                 yield move
 
 
-def _move(status: Status, effect: Effect, words: tuple[str, str]) -> Move | None:
+def _move(status: Status, effect: Effect) -> Move | None:
     answer = next(a for a, row in REASONS.items() if row.readiness is effect)
     state = CheckState(since=0, status=status)
     for times in range(1, FAILURE + 1):
         seen = Observation(SERVER_LIVE, answer, 0, 0)
         state = step(state, seen, Probe.READINESS, Thresholds(FAILURE, SUCCESS))
         if state.status is not status:
-            return Move(status, state.status, f"{TIMES[times]} {words[times > 1]}")
+            cause = KINDS[effect] if times == 1 else f"{TIMES[times]} x {KINDS[effect]}"
+            return Move(status, state.status, cause)
     return None
 
 
 def table(_: str) -> str:
     """The moves as a table in Markdown."""
-    rows = ((f"`{m.before}`", _words(m.cause), f"`{m.after}`") for m in moves())
+    rows = ((f"`{m.before}`", m.cause, f"`{m.after}`") for m in moves())
     return markdown(("status", "after", "becomes"), rows)
-
-
-def _words(cause: str) -> str:
-    count, _, kind = cause.partition(" ")
-    return f"one {kind}" if count == "1" else f"`{count}` {kind}"
 
 
 def picture() -> str:
