@@ -143,7 +143,7 @@ def metric_name(family: Metric) -> str:
 def metric_labels(family: Metric) -> list[str]:
     """The names of the labels, in their order."""
     found = dict.fromkeys(label for sample in family.samples for label in sample.labels)
-    names = found or getattr(family, "_labelnames", ())
+    names: Iterable[str] = found or getattr(family, "_labelnames", [])
     return [name for name in names if name != "le"]
 
 

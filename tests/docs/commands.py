@@ -4,13 +4,12 @@ import fnmatch
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 
 from sidecar import arguments
 from tests.docs.pages import ROOT, SHELLS, blocks, inline
 
-TARGETS = set(
-    re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-)
+TARGETS = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 FOLDERS = ("benchmarks", "deploy", "docs", "protos", "sidecar", "tests")
 IN_REPOSITORY = re.compile(rf"(?:{'|'.join(FOLDERS)})(?:/[\w.*-]+)+/?")
 HERE_DOCUMENT = re.compile(r"<<'?(\w+)'?\n.*?^\1$", re.DOTALL | re.MULTILINE)
@@ -77,7 +76,7 @@ def missing_manifests(text: str) -> list[str]:
         path
         for words in commands(text)
         if words[0] == "kubectl" and "apply" in words
-        for flag, path in zip(words, words[1:], strict=False)
+        for flag, path in pairwise(words)
         if flag in {"-f", "-k"} and path != "-"
     ]
     return [path for path in paths if not (ROOT / path).exists()]

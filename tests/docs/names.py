@@ -1,10 +1,13 @@
 """The names in the pages: settings, variables, metrics, endpoints; and which do not exist."""
 
 import re
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import yaml
+from aiohttp.web import Application
 
 from docs.reference import families, metric_name
 from sidecar.core.reasons import REASONS
@@ -62,7 +65,9 @@ def recorded() -> set[str]:
 
 def unknown_metrics(text: str) -> list[str]:
     """The names inference_... that are no metric's and are not recorded."""
-    found = re.findall(r"(?<![\w:/.-])(?:\w+:)*inference_[a-z]+(?:_[a-z]+)*(?::\w+)*\b(?![*/.])", text)
+    found = re.findall(
+        r"(?<![\w:/.-])(?:\w+:)*inference_[a-z]+(?:_[a-z]+)*(?::\w+)*\b(?![*/.])", text
+    )
     known = metric_names() | recorded()
     return [name for name in found if name not in known]
 
@@ -78,12 +83,16 @@ def unknown_endpoints(text: str) -> list[str]:
     return [path for path in paths if not any(_fits(path, info) for info in resources)]
 
 
-def _fits(path: str, info: dict) -> bool:
+def _fits(path: str, info: Mapping[str, Any]) -> bool:
     plain = unquote(path.partition("?")[0])
     pattern = info.get("pattern")
     return plain == info.get("path") or bool(pattern and pattern.fullmatch(plain))
 
 
-def _app():
-    judges = dict.fromkeys(ENDPOINTS, None)
-    return build_app(judges, None, None)
+def _app() -> Application:
+    """The sidecar's own endpoints; here they are looked up and never asked."""
+
+    def never(*_: object) -> Any:
+        raise AssertionError
+
+    return build_app(dict.fromkeys(ENDPOINTS, never), never, never)
