@@ -1,5 +1,7 @@
 """Every link in the pages leads to a file and a heading that exist."""
 
+import re
+
 import pytest
 
 from docs.outside import absolute
@@ -46,6 +48,13 @@ def test_a_link_that_leads_somewhere_is_none_of_them(link):
 @pytest.mark.parametrize("text", ["# A\n\n## A\n", "# A - b\n", "# A\n## - b\n"])
 def test_a_heading_whose_anchors_differ_is_found(text):
     assert unstable_anchors(text) != []
+
+
+def test_every_page_is_in_the_navigation_and_in_the_list_of_pages():
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")}
+    navigation = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    assert sorted(re.findall(r": (\S+\.md)$", navigation, re.MULTILINE)) == sorted(pages)
+    assert {*links((ROOT / "docs" / "README.md").read_text())} == pages - {"README.md"}
 
 
 def test_the_built_pages_name_other_files_by_the_address_of_the_repository():
