@@ -37,7 +37,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
   --only-binary :all: --generate-hashes --custom-compile-command 'make lock'
 
 .PHONY: help demo image test coverage lint format clean interop faults soak page deploy-checks e2e test-lowest \
-  test-protobuf check protos dashboard screenshots version lock
+  test-protobuf check protos dashboard screenshots docs version lock
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -77,7 +77,7 @@ format: $(VENV)/.lint  ## let ruff lay out the code
 	$(BIN)/ruff format
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-protobuf .coverage* e2e-report.md .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-protobuf site .coverage* e2e-report.md .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 ##@ Checks that need other programs, or minutes
 
@@ -124,6 +124,10 @@ protos: $(VENV)/.test  ## compile protos/ into sidecar/oip/
 
 dashboard: $(VENV)/.deploy  ## write deploy/grafana/dashboard.json
 	$(BIN)/python -m deploy.grafana.dashboard
+
+docs: $(VENV)/.docs  ## write what the pages take from the code, and build them into site/
+	$(BIN)/python -m docs.generate
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 screenshots: $(VENV)/.page  ## the pictures of the demo's page in docs/
 	$(BIN)/python -m tests.page.screenshots

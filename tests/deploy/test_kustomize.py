@@ -1,7 +1,6 @@
 """The components put the sidecar into any labelled workload, and leave what is there."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -22,8 +21,7 @@ from tests.deploy.manifests import (
     with_component,
     workload,
 )
-
-README = (Path(__file__).parents[2] / "README.md").read_text()
+from tests.docs.pages import doc
 
 BOTH = pytest.mark.parametrize("component", [COMPONENT, OLDER_COMPONENT], ids=lambda c: c.name)
 KINDS = pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
@@ -142,7 +140,7 @@ def test_the_demo_in_one_file_is_what_its_kustomization_builds():
 @BOTH
 def test_a_lifecycle_that_is_there_is_not_replaced_unasked(tmp_path, component):
     server = {"name": "server", "image": "server", "lifecycle": {"postStart": {"exec": {}}}}
-    told = re.search(r"testing value \S+ failed: test failed", README)
+    told = re.search(r"testing value \S+ failed: test failed", doc("install"))
     assert told
     with pytest.raises(AssertionError, match=told[0]):
         pod_with(component, tmp_path, containers=[server])
@@ -191,8 +189,8 @@ def test_the_examples_for_kserve_have_the_sidecars_of_the_components(tmp_path):
 
 
 def test_the_examples_of_servers_that_are_silent_while_they_compute_wait_long_enough():
-    """Above three times the longest inference, and a period above that: README, How long until."""
-    shown = re.search(r"; (\d+) and (\d+) for inferences of up to (\d+) s", README)
+    """Above three times the longest inference, and a period above that: docs/servers.md, KServe."""
+    shown = re.search(r"; (\d+) and (\d+) for inferences of up to (\d+) s", doc("servers"))
     assert shown
     timeout, period, longest = map(int, shown.groups())
     assert 3 * longest < timeout < period

@@ -23,7 +23,7 @@ from tests.deploy.manifests import (
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-README, RUNBOOK = (ROOT / "README.md").read_text(), (DEPLOY / "runbook.md").read_text()
+TIMING = (ROOT / "docs" / "timing.md").read_text()
 
 # Period, time-out, failureThreshold and the probe's own grace period, 0 for none; in seconds.
 PROBES = {
@@ -152,6 +152,7 @@ def test_the_values_of_the_chart_are_those_of_the_table():
 
 TEXTS = [
     ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
     DEPLOY / "runbook.md",
     *sorted(DEPLOY.glob("*.yaml")),
     *sorted(KUSTOMIZE.rglob("*.yaml")),
@@ -174,7 +175,7 @@ def test_every_text_says_the_same_of_what_a_start_costs():
         for file in [*TEXTS, values]
         for cost in re.findall(r"(\S+ \S+) CPU seconds?", file.read_text())
     ]
-    assert told == [(name, "about 0.4") for name in ("README.md", "pod.yaml", "values.yaml")]
+    assert told == [(name, "about 0.4") for name in ("install.md", "pod.yaml", "values.yaml")]
 
 
 def test_every_text_says_the_same_of_a_frozen_server():
@@ -185,15 +186,14 @@ def test_every_text_says_the_same_of_a_frozen_server():
 
 
 def seconds(name: str) -> tuple[float, float]:
-    """The least and the most at the defaults in a row under "How long until..."."""
+    """The least and the most at the defaults in a row of docs/timing.md."""
     row = rf"^\| {re.escape(name)} \|.*\| ([\d.]+)(?: to ([\d.]+))? s \|$"
-    found = re.search(row, README, re.MULTILINE)
+    found = re.search(row, TIMING, re.MULTILINE)
     assert found
     return float(found[1]), float(found[2] or found[1])
 
 
-def test_the_readme_adds_up_the_probes_as_the_table_has_them():
-    section = README.partition("\n## How long until...\n")[2].partition("\n## ")[0]
+def test_the_page_adds_up_the_probes_as_the_table_has_them():
     out, _, once, _ = PROBES["sidecar", "readinessProbe"]
     period, _, threshold, grace = PROBES["server", "livenessProbe"]
     own, own_timeout, own_threshold, own_grace = PROBES["sidecar", "livenessProbe"]
@@ -214,5 +214,5 @@ def test_the_readme_adds_up_the_probes_as_the_table_has_them():
         f"in {(own_threshold - 1) * own + own_timeout} to "
         f"{own_threshold * own + own_timeout + own_grace} s",
     )
-    plain = " ".join(section.split())
+    plain = " ".join(TIMING.split())
     assert [sentence for sentence in sentences if sentence not in plain] == []

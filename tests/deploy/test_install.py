@@ -1,9 +1,7 @@
-"""The three ways into a pod that the README shows come to the same container, as written."""
+"""The three ways into a pod that docs/install.md shows come to the same container, as written."""
 
-import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import helm_python
 import pytest
@@ -22,11 +20,13 @@ from tests.deploy.manifests import (
     sidecar_of,
     workload,
 )
+from tests.docs.pages import blocks, doc, section
 from tests.support import clean_environment, require_program, sidecar
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-SECTION = README.partition("\n## Put it in your pod\n")[2].partition("\n## ")[0]
-PASTE, KUSTOMIZE, HELM, TEMPLATE = re.findall(r"```\w*\n(.*?)```", SECTION, re.DOTALL)
+PAGE = doc("install")
+(PASTE,) = blocks(section(PAGE, "Paste it into a pod"), "yaml")
+(KUSTOMIZE,) = blocks(section(PAGE, "Kustomize"), "sh")
+HELM, TEMPLATE = blocks(section(PAGE, "Helm"), "sh", "")
 
 CHART = """\
 apiVersion: v2
@@ -56,7 +56,7 @@ def folder(tmp_path):
 
 
 def run(script, folder, last):
-    """Runs a block of the README up to its last line, for which there is no cluster here."""
+    """Runs a block of the page up to its last line, for which there is no cluster here."""
     *lines, final = script.splitlines()
     assert final == last
     shell = ["sh", "-euc", "\n".join(lines)]
@@ -101,7 +101,7 @@ def come_to(way, folder) -> Object:
 
 
 @pytest.mark.parametrize("way", [kustomized, helmed])
-def test_each_way_in_the_readme_comes_to_the_pod_that_is_pasted(way, folder):
+def test_each_way_on_the_page_comes_to_the_pod_that_is_pasted(way, folder):
     assert come_to(way, folder) == come_to(pasted, folder)
 
 
@@ -109,10 +109,3 @@ def test_every_way_names_the_readers_own_registry(folder):
     for way in (kustomized, helmed):
         pod = pod_of(only(way(folder), "Deployment"))
         assert sidecar_of(pod)["image"].startswith("your-registry/")
-
-
-def test_the_links_of_the_section_lead_to_files():
-    targets = re.findall(r"\]\(([^)#]+)\)", SECTION)
-    assert targets
-    root = Path(__file__).parents[2]
-    assert [target for target in targets if not (root / target).exists()] == []
