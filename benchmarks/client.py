@@ -78,8 +78,8 @@ def imported(name: str) -> tuple[float, float]:
     )
     with process(interpreter(name), "-c", code) as popen:
         assert popen.stdout is not None
-        took, memory = popen.stdout.readline().split()
-    return float(took), float(memory)
+        duration, memory = popen.stdout.readline().split()
+    return float(duration), float(memory)
 
 
 def main(runs: int) -> None:

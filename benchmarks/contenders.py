@@ -123,8 +123,8 @@ async def main(name: str, url: str) -> None:
         do = getattr(work, task.pop("work"))
         wall, cpu = time.perf_counter(), time.process_time()
         await do(**task)
-        took = time.perf_counter() - wall, time.process_time() - cpu
-        print(json.dumps([seconds / task["calls"] for seconds in took]), flush=True)
+        duration = time.perf_counter() - wall, time.process_time() - cpu
+        print(json.dumps([seconds / task["calls"] for seconds in duration]), flush=True)
 
 
 if __name__ == "__main__":

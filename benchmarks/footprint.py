@@ -75,9 +75,9 @@ def answer_of_check(url: str) -> float:
 def start_of_the_plain_poller(url: str) -> tuple[float, float]:
     """The same, and its memory once all are ready."""
     with plain_poller(url, *MODELS) as plain:
-        took = plain.seconds_to("/healthz")
+        duration = plain.seconds_to("/healthz")
         plain.seconds_to("/readyz", 200)
-        return took, memory(plain.pid)
+        return duration, memory(plain.pid)
 
 
 def polls(sidecar: Sidecar) -> float:

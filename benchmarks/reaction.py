@@ -152,10 +152,10 @@ async def freeze(fleet: Fleet, times: int) -> dict[str, list[float]]:
         fleet.toy.signal(signal.SIGSTOP)
         our_moments, plain_moments = await fleet.see(503)
         fleet.toy.signal(signal.SIGCONT)
-        took = [moment - frozen for moment in our_moments]
-        ours += took
+        duration = [moment - frozen for moment in our_moments]
+        ours += duration
         asked = [first_unanswered(each, at) - at for each in fleet.sidecars]
-        unanswered += [a - b for a, b in zip(took, asked, strict=True)]
+        unanswered += [a - b for a, b in zip(duration, asked, strict=True)]
         plain += [moment - frozen for moment in plain_moments]
     bound = TIMEOUT * THRESHOLD + RECOVERY
     return {

@@ -128,13 +128,13 @@ async def while_scraped(
     scraping = [asyncio.create_task(scrape()) for _ in range(scrapers)]
     figures: dict[str, list[float]] = {}
     for path in ("/healthz", "/readyz"):
-        took = []
+        duration = []
         for _ in range(ASKED):
-            took.append(await ask(port, path) * 1000)
+            duration.append(await ask(port, path) * 1000)
             await asyncio.sleep(0.005)
-        took.sort()
-        figures[f"{path} {when}, 99th percentile, ms"] = [took[int(len(took) * 0.99)]]
-        figures[f"{path} {when}, slowest, ms"] = [took[-1]]
+        duration.sort()
+        figures[f"{path} {when}, 99th percentile, ms"] = [duration[int(len(duration) * 0.99)]]
+        figures[f"{path} {when}, slowest, ms"] = [duration[-1]]
     for scraper in scraping:
         scraper.cancel()
     return figures

@@ -9,17 +9,17 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from sidecar.core.checks import SERVER_LIVE, Answer, Check
+from sidecar.core.checks import SERVER_LIVE, Check, Reason
 from sidecar.core.reasons import REASONS
 from sidecar.store import Cause, Change
 
-LETTERS: Mapping[Answer, str] = {answer: row.letter for answer, row in REASONS.items()}
+LETTERS: Mapping[Reason, str] = {reason: row.letter for reason, row in REASONS.items()}
 
 STRIP = 60  # answers
 FAILURES = 10  # rows of failures
 
-_ANSWERS = {ord(letter): answer for answer, letter in LETTERS.items()}
-_BYTES = {answer: letter.encode() for answer, letter in LETTERS.items()}
+_ANSWERS = {ord(letter): reason for reason, letter in LETTERS.items()}
+_BYTES = {reason: letter.encode() for reason, letter in LETTERS.items()}
 # The letter, how often in a row, when first and last, how long the last one took.
 _ROW = struct.Struct("<BIddf")
 
@@ -27,11 +27,11 @@ _ROW = struct.Struct("<BIddf")
 class Failures(NamedTuple):
     """One answer that was not ok, so many times in a row; `first` and `last` are monotonic."""
 
-    answer: Answer
+    reason: Reason
     times: int
     first: float
     last: float
-    took: float
+    duration: float
 
 
 class Past(NamedTuple):
@@ -49,22 +49,22 @@ class Past(NamedTuple):
     def failures(self) -> tuple[Failures, ...]:
         """The last rows of failures, the latest first."""
         return tuple(
-            Failures(_ANSWERS[letter], times, first, last, took)
-            for letter, times, first, last, took in _ROW.iter_unpack(self.rows)
+            Failures(_ANSWERS[letter], times, first, last, duration)
+            for letter, times, first, last, duration in _ROW.iter_unpack(self.rows)
         )
 
-    def then(self, answer: Answer, at: float, took: float) -> "Past":
+    def then(self, reason: Reason, at: float, duration: float) -> "Past":
         """The past after one more answer."""
-        letter = _BYTES[answer]
+        letter = _BYTES[reason]
         strip = (self.strip + letter)[-STRIP:]
-        if answer is Answer.OK:
+        if reason is Reason.OK:
             return Past(strip, self.rows)
         times, first, before = 1, at, self.rows
         if self.strip.endswith(letter):
             _, times, first, _, _ = _ROW.unpack_from(before)
             times = min(times + 1, 2**32 - 1)
             before = before[_ROW.size :]
-        rows = _ROW.pack(letter[0], times, first, at, took) + before
+        rows = _ROW.pack(letter[0], times, first, at, duration) + before
         return Past(strip, rows[: FAILURES * _ROW.size])
 
 
@@ -82,10 +82,10 @@ class History:
         if change.observation is None:
             self._keep(change)
             return
-        pasts, (check, answer, at, took, _detail) = self._pasts, change.observation
-        silent = check == SERVER_LIVE and REASONS[answer].silences
+        pasts, (check, reason, at, duration, _detail) = self._pasts, change.observation
+        silent = check == SERVER_LIVE and REASONS[reason].silences
         for each in pasts if silent else (check,):
-            pasts[each] = pasts[each].then(answer, at, took)
+            pasts[each] = pasts[each].then(reason, at, duration)
 
     def _keep(self, change: Change) -> None:
         """Forgets removed checks, and all that another server answered."""

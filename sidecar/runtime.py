@@ -21,7 +21,7 @@ from sidecar.blocking import BlockingCalls
 from sidecar.config import BadSettings, Settings, files, variable_warnings
 from sidecar.config.files import Loaded
 from sidecar.config.watch import Reloader
-from sidecar.core.checks import SERVER_LIVE, Answer
+from sidecar.core.checks import SERVER_LIVE, Reason
 from sidecar.core.rules import startup
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.state import Health
@@ -158,10 +158,10 @@ class Runtime:
     async def _try(self, candidate: Prober, deadline: float) -> None:
         """Asks over a new connection; BadSettings when it is worse than the one in use."""
         try:
-            answer = (await candidate.ask(SERVER_LIVE, deadline)).answer
+            answer = (await candidate.ask(SERVER_LIVE, deadline)).reason
         except ValueError as error:  # a token that cannot be sent, replaced since it was validated
             raise BadSettings([f"a file has changed meanwhile: {error}"]) from None
-        if answer is not Answer.OK and self.store.health.live.answer is Answer.OK:
+        if answer is not Reason.OK and self.store.health.live.last_reason is Reason.OK:
             new = f"ServerLive is answered with {answer} over a new connection"
             raise BadSettings([f"{new}, with ok over the old"])
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Observation, Reason
 from sidecar.core.reasons import REASONS
 from sidecar.core.schedule import CheckSchedule, Schedule
 from sidecar.core.state import Status
@@ -97,7 +97,7 @@ class Scheduler:
         checks = self._store.health.checks
         left_out = self.schedule.own
         rest = (c for c in checks if c != SERVER_LIVE and c.kind not in left_out)
-        queue = deque(sorted(rest, key=lambda check: _turn(check, checks[check].answered_at)))
+        queue = deque(sorted(rest, key=lambda check: _turn(check, checks[check].observed_at)))
 
         deadline = self.schedule.rounds.deadline
 
@@ -129,11 +129,11 @@ class Scheduler:
                     due = min(due, started + self._spread(self._period()))
         return due
 
-    async def _ask_live(self) -> Answer:
+    async def _ask_live(self) -> Reason:
         self._live_asked_at = self._clock()
-        seen = await self._ask(SERVER_LIVE, self.schedule.rounds.deadline)
-        self._store.record(seen)
-        return seen.answer
+        observation = await self._ask(SERVER_LIVE, self.schedule.rounds.deadline)
+        self._store.record(observation)
+        return observation.reason
 
     def _start_own(self) -> None:
         """Starts what asks each check that has a schedule of its own, unless it runs already."""
@@ -160,7 +160,7 @@ class Scheduler:
         return self.schedule.own.get(check.kind) if check in self._store.health.checks else None
 
     def _was_silent(self) -> bool:
-        answer = self._store.health.live.answer
+        answer = self._store.health.live.last_reason
         return answer is not None and REASONS[answer].silences
 
     def _period(self) -> float:
@@ -187,6 +187,6 @@ class Scheduler:
             sleeping.cancel()
 
 
-def _turn(check: Check, answered_at: float | None) -> tuple[bool, float]:
+def _turn(check: Check, observed_at: float | None) -> tuple[bool, float]:
     """The place in a round: ServerReady, then by the age of the last answer."""
-    return check != SERVER_READY, -math.inf if answered_at is None else answered_at
+    return check != SERVER_READY, -math.inf if observed_at is None else observed_at

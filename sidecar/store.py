@@ -45,12 +45,12 @@ class HealthStore:
         """The health as of now: an immutable value that the caller may keep."""
         return self._health
 
-    def record(self, seen: Observation) -> None:
+    def record(self, observation: Observation) -> None:
         """Takes in one observation, unless its check was removed while it was asked."""
-        if seen.check not in self._health.checks:
+        if observation.check not in self._health.checks:
             return
-        health, transitions = self._health.observe(seen)
-        self._publish(Change(Cause.RESULT, health, seen, transitions))
+        health, transitions = self._health.observe(observation)
+        self._publish(Change(Cause.RESULT, health, observation, transitions))
 
     def reload(self, health: Health, *, other_server: bool) -> None:
         """Goes on with this health: that of the new settings."""

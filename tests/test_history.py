@@ -7,7 +7,7 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Reason
 from sidecar.history import FAILURES, LETTERS, NOTHING, STRIP, History, Past
 from sidecar.store import Cause, Change
 from tests.core.folding import CHECKS, A, B, change, initial, saw
@@ -17,16 +17,16 @@ def past_of(*words: str) -> Past:
     """The past of a check that was answered so, a second apart."""
     past = NOTHING
     for at, word in enumerate(words):
-        past = past.then(Answer(word), at, 0.5)
+        past = past.then(Reason(word), at, 0.5)
     return past
 
 
 def told(past: Past) -> list[tuple[str, int, float, float]]:
-    return [(f.answer, f.times, f.first, f.last) for f in past.failures]
+    return [(f.reason, f.times, f.first, f.last) for f in past.failures]
 
 
 def test_every_answer_has_a_letter_of_its_own():
-    assert list(LETTERS) == list(Answer)
+    assert list(LETTERS) == list(Reason)
     assert max(Counter(LETTERS.values()).values()) == 1
 
 
@@ -37,7 +37,7 @@ def test_the_strip_has_a_letter_an_answer_the_oldest_first():
 def test_the_same_failure_in_a_row_is_told_once():
     past = past_of("ok", "timeout", "timeout", "ok", "timeout", "error")
     assert told(past) == [("error", 1, 5, 5), ("timeout", 1, 4, 4), ("timeout", 2, 1, 2)]
-    assert past.failures[0].took == 0.5
+    assert past.failures[0].duration == 0.5
 
 
 def test_no_success_pushes_a_failure_out():
@@ -45,7 +45,7 @@ def test_no_success_pushes_a_failure_out():
     assert (past.answers, told(past)) == ("." * STRIP, [("timeout", 1, 0, 0)])
 
 
-@given(st.lists(st.sampled_from(list(Answer)), max_size=200))
+@given(st.lists(st.sampled_from(list(Reason)), max_size=200))
 def test_it_is_what_a_list_of_all_answers_comes_to(answers):
     past = past_of(*answers)
     runs = [(a, list(same)) for a, same in groupby(enumerate(answers), key=lambda one: one[1])]

@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.config import BadSettings, Settings, load
 from sidecar.config.files import Loaded, read, with_files
-from sidecar.core.checks import SERVER_LIVE, Answer
+from sidecar.core.checks import SERVER_LIVE, Reason
 from sidecar.core.rules import ENDPOINTS, readiness
 from sidecar.core.target import Target
 from sidecar.demo.server import Late, Refusal, Silence, ToyServer
@@ -52,7 +52,7 @@ async def test_without_an_answer_over_the_old_connection_any_new_one_will_do():
     async with ToyServer({"a": True}) as server:
         runtime = running(server, models="a", grpc_service="not.There")
         runtime.store.record(await runtime.prober.ask(SERVER_LIVE, 2))
-        assert runtime.store.health.live.answer == "unimplemented"
+        assert runtime.store.health.live.last_reason == "unimplemented"
         await runtime.apply(loaded(server, models="a", grpc_service="not.There.Either"))
         assert runtime.settings.grpc_service == "not.There.Either"
         await runtime.prober.close()
@@ -108,7 +108,7 @@ async def test_a_connection_that_is_not_taken_is_closed(live, monkeypatch):
         with pytest.raises(grpc.aio.UsageError, match="the client is closed"):
             await candidates[0].ask(SERVER_LIVE, 2)
         server.live = True
-        assert (await runtime.prober.ask(SERVER_LIVE, 2)).answer is Answer.OK
+        assert (await runtime.prober.ask(SERVER_LIVE, 2)).reason is Reason.OK
         await runtime.prober.close()
 
 
@@ -168,5 +168,5 @@ async def test_a_question_that_the_old_server_answers_too_late_is_asked_of_the_n
         asking = asyncio.create_task(runtime.prober.ask(model, 2))
         await eventually(lambda: old.asked["ModelReady"])
         await runtime.apply(loaded(new, models="a"))
-        assert (await asking).answer == "ok"
+        assert (await asking).reason == "ok"
         await runtime.prober.close()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, model_ready
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Observation, Reason, model_ready
 from sidecar.core.reasons import Thresholds
 from sidecar.core.schedule import CheckSchedule, Schedule
 from sidecar.core.state import Health, Status
@@ -62,7 +62,7 @@ class World:
         await asyncio.sleep(0)
         self.now += self.takes(check)
         self.in_flight -= 1
-        answer = Answer(self.answers.get(check, "ok"))
+        answer = Reason(self.answers.get(check, "ok"))
         return Observation(check, answer, self.now, self.takes(check))
 
     async def sleep(self, seconds: float) -> None:
@@ -160,7 +160,7 @@ async def test_a_frozen_server_gets_no_traffic_soon_and_is_restarted_no_sooner(f
     await world.run()
     assert world.down_at("readiness") - frozen_at <= 1 + 2 + 2 + 2
     seen = [change.observation for change in world.changes if change.observation]
-    last_success = max(one.at for one in seen if one.answer == "ok")
+    last_success = max(one.at for one in seen if one.reason == "ok")
     assert by_rounds_alone <= world.down_at("liveness") - last_success <= by_rounds_alone + 2
 
 
@@ -195,7 +195,7 @@ async def test_a_round_asks_the_server_first_and_then_everything_else():
 async def test_a_silent_server_is_not_asked_about_its_models(answer):
     world = await World(rounds=1, answers={SERVER_LIVE: answer}).run()
     assert [check for _, check in world.asked] == [SERVER_LIVE]
-    assert world.store.health.checks[A].answer == answer
+    assert world.store.health.checks[A].last_reason == answer
 
 
 @pytest.mark.parametrize(

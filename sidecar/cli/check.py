@@ -144,12 +144,12 @@ class _Inquiry:
         self.store = HealthStore(health, [self._keep_text, self._history])
 
     def _keep_text(self, change: Change) -> None:
-        seen = change.observation
-        if seen is None:
+        observation = change.observation
+        if observation is None:
             return
-        if seen.check == SERVER_LIVE and REASONS[seen.answer].silences:
+        if observation.check == SERVER_LIVE and REASONS[observation.reason].silences:
             self._texts.clear()  # the others are not asked, and what they said is over
-        self._texts[seen.check] = seen.detail
+        self._texts[observation.check] = observation.detail
 
     @property
     def elapsed(self) -> float:
@@ -170,7 +170,7 @@ class _Inquiry:
         """The word of each check that keeps readiness from passing."""
         snapshot = self.snapshot
         findings = zip(snapshot.health.checks, readiness(snapshot).findings, strict=True)
-        return {c: f.word for c, f in findings if not f.passing and snapshot.gates(c)}
+        return {c: f.reason for c, f in findings if not f.passing and snapshot.gates(c)}
 
     def details(self) -> list[str]:
         """For each check that was not answered with ok, the server's or gRPC's own text."""
@@ -182,7 +182,7 @@ class _Inquiry:
         snapshot = self.snapshot
         ready, started = readiness(snapshot), snapshot.health.started_at
         sidecar = status.Sidecar(__version__, self._server_url, True, started)
-        answers = [snapshot.health.checks[check].answer for check in self.failing()]
+        answers = [snapshot.health.checks[check].last_reason for check in self.failing()]
         # When several fail the least counts: that something was answered proves more than silence.
         codes = [NO_ANSWER if answer is None else REASONS[answer].exit_code for answer in answers]
         return Outcome(

@@ -1,6 +1,6 @@
 """What is asked of the server, and what came back.
 
-The values that come with every answer are tuples: a frozen dataclass takes
+The values that are made for every poll are tuples: a frozen dataclass takes
 more than twice as long to make, compare and hash, on every poll.
 """
 
@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 V = TypeVar("V")
 
 
-class Answer(StrEnum):
+class Reason(StrEnum):
     """The closed list of words that one question can end in.
 
     They are also the `reason` label of the metrics and the words in bodies,
@@ -34,12 +34,12 @@ class Answer(StrEnum):
     ERROR = "error"
 
 
-def for_each_answer(table: Mapping[Answer, V]) -> Mapping[Answer, V]:
-    """The table, or TypeError at import when an answer has no row in it.
+def for_each_reason(table: Mapping[Reason, V]) -> Mapping[Reason, V]:
+    """The table, or TypeError at import when a reason has no row in it.
 
-    A table that forgot one would end the daemon at the first such answer.
+    A table that forgot one would end the daemon at the first such result.
     """
-    missing = ", ".join(answer for answer in Answer if answer not in table)
+    missing = ", ".join(reason for reason in Reason if reason not in table)
     if missing:
         raise TypeError(f"the table has no row for {missing}")
     return table
@@ -75,14 +75,14 @@ def model_ready(model: str, version: str = "") -> Check:
 
 
 class Observation(NamedTuple):
-    """One question's end: which check, which answer, when it came and how long it took.
+    """One result of a check: its reason, when it came and how long it took.
 
-    `at` is a monotonic time and `took` a duration, both in seconds. `detail`
+    `at` is a monotonic time and `duration` what the call took, both in seconds. `detail`
     is the server's own text; it goes to the log and nowhere else.
     """
 
     check: Check
-    answer: Answer
+    reason: Reason
     at: float
-    took: float
+    duration: float
     detail: str = ""

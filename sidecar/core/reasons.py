@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
-from sidecar.core.checks import Answer, for_each_answer
+from sidecar.core.checks import Reason, for_each_reason
 
 
 class Effect(Enum):
@@ -47,42 +47,42 @@ class Row(NamedTuple):
 
 _S, _I, _C, _N = Effect.SUCCESS, Effect.IMMEDIATE, Effect.COUNTED, Effect.NONE
 
-REASONS: Mapping[Answer, Row] = for_each_answer(
+REASONS: Mapping[Reason, Row] = for_each_reason(
     {
-        Answer.OK: Row(_S, _S, ".", NOT_READY, "it is as it should be"),
-        Answer.NOT_READY: Row(_I, _C, "n", NOT_READY, "the server says no"),
-        Answer.MODEL_NOT_FOUND: Row(_I, _S, "m", NOT_READY, "the server knows no such model"),
-        Answer.UNREACHABLE: Row(
+        Reason.OK: Row(_S, _S, ".", NOT_READY, "it is as it should be"),
+        Reason.NOT_READY: Row(_I, _C, "n", NOT_READY, "the server says no"),
+        Reason.MODEL_NOT_FOUND: Row(_I, _S, "m", NOT_READY, "the server knows no such model"),
+        Reason.UNREACHABLE: Row(
             _I, _C, "u", UNREACHABLE, "no connection to the server", silences=True
         ),
-        Answer.SHUTTING_DOWN: Row(_I, _S, "s", NOT_READY, "the server is exiting"),
-        Answer.TIMEOUT: Row(_C, _C, "t", NO_ANSWER, "no answer in time", silences=True),
-        Answer.BUSY: Row(_N, _S, "b", NOT_READY, "the server is alive and overloaded"),
-        Answer.REJECTED: Row(
+        Reason.SHUTTING_DOWN: Row(_I, _S, "s", NOT_READY, "the server is exiting"),
+        Reason.TIMEOUT: Row(_C, _C, "t", NO_ANSWER, "no answer in time", silences=True),
+        Reason.BUSY: Row(_N, _S, "b", NOT_READY, "the server is alive and overloaded"),
+        Reason.REJECTED: Row(
             _C, _S, "r", NOT_READY, "the server refused the call; the sidecar's log has its text"
         ),
-        Answer.TLS: Row(_I, _S, "l", UNREACHABLE, "the TLS handshake fails", silences=True),
-        Answer.DENIED: Row(_I, _S, "d", NOT_READY, "the server denies access"),
-        Answer.UNIMPLEMENTED: Row(
+        Reason.TLS: Row(_I, _S, "l", UNREACHABLE, "the TLS handshake fails", silences=True),
+        Reason.DENIED: Row(_I, _S, "d", NOT_READY, "the server denies access"),
+        Reason.UNIMPLEMENTED: Row(
             _I, _S, "i", NOT_READY, "the server has no such call, or the port another protocol"
         ),
-        Answer.ERROR: Row(
+        Reason.ERROR: Row(
             _C, _C, "e", NOT_READY, "the call failed; the sidecar's log has the server's text"
         ),
     }
 )
 
 # Answers after which a check that is serving need not be asked again any sooner.
-CALM = frozenset({Answer.OK, Answer.BUSY})
+CALM = frozenset({Reason.OK, Reason.BUSY})
 
 
-def evidence_of_life(answer: Answer) -> int:
+def evidence_of_life(answer: Reason) -> int:
     """How much an answer proves that the server lives: the strongest of several counts."""
-    if answer is Answer.OK:
+    if answer is Reason.OK:
         return 3
     if REASONS[answer].liveness is Effect.SUCCESS:
         return 2
-    return 0 if answer is Answer.UNREACHABLE else 1
+    return 0 if answer is Reason.UNREACHABLE else 1
 
 
 @dataclass(frozen=True, slots=True)

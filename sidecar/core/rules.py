@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from sidecar.core.checks import MODEL, SERVER_LIVE, Answer, Check
+from sidecar.core.checks import MODEL, SERVER_LIVE, Check, Reason
 from sidecar.core.reasons import REASONS
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.state import CheckState, Status
@@ -32,7 +32,7 @@ class Finding:
 
     name: str
     passing: bool
-    word: str
+    reason: str
     excluded: bool = False
 
     @property
@@ -41,9 +41,9 @@ class Finding:
         if self.excluded:
             return f"[+]{self.name} excluded: ok"
         if self.passing:
-            unproven = "" if self.word == Answer.OK else f": not proven dead ({self.word})"
+            unproven = "" if self.reason == Reason.OK else f": not proven dead ({self.reason})"
             return f"[+]{self.name} ok{unproven}"
-        return f"[-]{self.name} failed: {self.word}"
+        return f"[-]{self.name} failed: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,12 @@ class Verdict:
     """
 
     passing: bool
-    tell: Callable[[], Iterable[Finding]] = tuple
+    iter_findings: Callable[[], Iterable[Finding]] = tuple
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """One for each check that counts or is shown."""
-        return tuple(self.tell())
+        return tuple(self.iter_findings())
 
     def report(self, endpoint: str, *warnings: str) -> str:
         """The findings line by line, warnings, and whether the endpoint passes."""
@@ -86,9 +86,9 @@ def readiness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
     """Whether traffic may be sent: server and models by the policy, fresh answers, no drain."""
     health, passes = snapshot.health, snapshot.is_ready
 
-    def tell() -> Iterator[Finding]:
+    def iter_findings() -> Iterator[Finding]:
         if health.draining:
-            yield Finding(DRAIN, False, Answer.SHUTTING_DOWN)
+            yield Finding(DRAIN, False, Reason.SHUTTING_DOWN)
         for check, state in health.checks.items():
             yield _exclude(
                 Finding(check.name, False, STALE)
@@ -97,7 +97,7 @@ def readiness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
                 exclude,
             )
 
-    return Verdict(not health.draining and _by_policy(snapshot, exclude, passes), tell)
+    return Verdict(not health.draining and _by_policy(snapshot, exclude, passes), iter_findings)
 
 
 def startup(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
@@ -107,22 +107,22 @@ def startup(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
     def passes(state: CheckState) -> bool:
         return health.has_started or state.first_serving_at is not None
 
-    def tell() -> Iterator[Finding]:
+    def iter_findings() -> Iterator[Finding]:
         for check, state in health.checks.items():
             yield _exclude(_finding(check, passes(state), state), exclude)
 
-    return Verdict(_by_policy(snapshot, exclude, passes), tell)
+    return Verdict(_by_policy(snapshot, exclude, passes), iter_findings)
 
 
 def progress(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
     """Whether this sidecar's own loop still brings answers, whatever they say."""
     age = snapshot.now - snapshot.health.last_observation_at
     passing = age <= snapshot.policy.max_age
-    return _one(Finding(POLLER, passing, Answer.OK if passing else STALE), exclude)
+    return _one(Finding(POLLER, passing, Reason.OK if passing else STALE), exclude)
 
 
 def _finding(check: Check, passing: bool, state: CheckState) -> Finding:
-    return Finding(check.name, passing, Answer.OK if passing else state.reason or UNKNOWN)
+    return Finding(check.name, passing, Reason.OK if passing else state.reason or UNKNOWN)
 
 
 def _by_policy(
@@ -150,7 +150,7 @@ def _one(finding: Finding, exclude: Collection[str]) -> Verdict:
 def _exclude(finding: Finding, exclude: Collection[str]) -> Finding:
     if finding.name not in exclude:
         return finding
-    return replace(finding, passing=True, word=Answer.OK, excluded=True)
+    return replace(finding, passing=True, reason=Reason.OK, excluded=True)
 
 
 class Rule(Protocol):

@@ -66,13 +66,13 @@ class Snapshot:
 
     def is_stale(self, state: CheckState) -> bool:
         """Whether the last answer is too old to prove anything."""
-        at = state.answered_at
+        at = state.observed_at
         return at is not None and self.now - at > self.policy.max_age
 
     def is_ready(self, state: CheckState) -> bool:
         """Whether a check is serving, by an answer that is not stale."""
         # In full, because it is asked of each of thousands at each request.
-        at = state.answered_at
+        at = state.observed_at
         serving = state.status is Status.SERVING
         return serving and at is not None and self.now - at <= self.policy.max_age
 

@@ -1,6 +1,6 @@
 """The state machine: everything that can move a status is in this file.
 
-What each answer does to a status is in the table of reasons.py.
+What each reason does to a status is in the table of reasons.py.
 """
 
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from sidecar.core.checks import SERVER_LIVE, Answer, Check, Observation
+from sidecar.core.checks import SERVER_LIVE, Check, Observation, Reason
 from sidecar.core.persistent_map import PersistentMap
 from sidecar.core.reasons import CALM, REASONS, Effect, Thresholds
 
@@ -31,8 +31,8 @@ class Probe(StrEnum):
 class CheckState(NamedTuple):
     """What is known of one check for one probe. Times are monotonic seconds.
 
-    `reason` is the answer behind the status: `ok` while serving, the latest
-    failure while not, None before any answer has said anything. `reasons` are
+    `reason` is that of the status: `ok` while serving, the latest failure
+    while not serving, None before any result has moved it. `reasons` are
     all that there were since it was not serving. `first_serving_at`: for
     readiness, of the server that runs now. `failed_at`: when a failure was
     last counted; `succeeded_at`: the last success.
@@ -40,65 +40,69 @@ class CheckState(NamedTuple):
 
     since: float
     status: Status = Status.UNKNOWN
-    reason: Answer | None = None
-    answer: Answer | None = None
-    answered_at: float | None = None
-    took: float | None = None
+    reason: Reason | None = None
+    last_reason: Reason | None = None
+    observed_at: float | None = None
+    duration: float | None = None
     first_serving_at: float | None = None
     failures: int = 0
     failed_at: float | None = None
     successes: int = 0
     succeeded_at: float | None = None
-    reasons: frozenset[Answer] = frozenset()
+    reasons: frozenset[Reason] = frozenset()
 
 
-def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresholds) -> CheckState:
-    """The state after one more answer."""
-    row = REASONS[seen.answer]
+def step(
+    state: CheckState, observation: Observation, probe: Probe, thresholds: Thresholds
+) -> CheckState:
+    """The state after one more observation."""
+    row = REASONS[observation.reason]
     effect = row.readiness if probe is Probe.READINESS else row.liveness
     if effect is Effect.NONE:
         return state._replace(
-            reason=state.reason or seen.answer,
-            answer=seen.answer,
-            answered_at=seen.at,
-            took=seen.took,
+            reason=state.reason or observation.reason,
+            last_reason=observation.reason,
+            observed_at=observation.at,
+            duration=observation.duration,
         )
     failing = effect is not Effect.SUCCESS
-    succeeded_at = state.succeeded_at if failing else seen.at
+    succeeded_at = state.succeeded_at if failing else observation.at
     failures, failed_at, successes = 0, None, state.successes + 1
-    early = succeeded_at is not None and seen.at - succeeded_at < thresholds.min_duration
+    early = succeeded_at is not None and observation.at - succeeded_at < thresholds.min_duration
     if failing:
-        failures, failed_at = _count(state, seen, thresholds, early=early)
+        failures, failed_at = _count(state, observation, thresholds, early=early)
         successes = 0
 
     status = state.status
     enough = failing and failures >= thresholds.failure
-    if effect is Effect.IMMEDIATE or (enough and (not early or seen.answer is Answer.UNREACHABLE)):
+    if effect is Effect.IMMEDIATE or (
+        enough and (not early or observation.reason is Reason.UNREACHABLE)
+    ):
         status = Status.NOT_SERVING
     elif not failing and successes >= thresholds.success:
         status = Status.SERVING
 
     reason = state.reason
     if status is Status.SERVING:
-        reason = Answer.OK
-    elif seen.answer is not Answer.OK:
-        reason = seen.answer
+        reason = Reason.OK
+    elif observation.reason is not Reason.OK:
+        reason = observation.reason
 
-    reasons: frozenset[Answer] = frozenset()
+    reasons: frozenset[Reason] = frozenset()
     if status is Status.NOT_SERVING:
-        reasons = state.reasons | {seen.answer} - {Answer.OK}
+        reasons = state.reasons | {observation.reason} - {Reason.OK}
 
     first_serving_at = state.first_serving_at
     if first_serving_at is None and status is Status.SERVING:
-        first_serving_at = seen.at
+        first_serving_at = observation.at
 
     return CheckState(
-        since=state.since if status is state.status else seen.at,
+        since=state.since if status is state.status else observation.at,
         status=status,
         reason=reason,
-        answer=seen.answer,
-        answered_at=seen.at,
-        took=seen.took,
+        last_reason=observation.reason,
+        observed_at=observation.at,
+        duration=observation.duration,
         first_serving_at=first_serving_at,
         failures=failures,
         failed_at=failed_at,
@@ -109,20 +113,24 @@ def step(state: CheckState, seen: Observation, probe: Probe, thresholds: Thresho
 
 
 def _count(
-    state: CheckState, seen: Observation, thresholds: Thresholds, *, early: bool
+    state: CheckState, observation: Observation, thresholds: Thresholds, *, early: bool
 ) -> tuple[int, float]:
     """How many failures there are in a row with this one, and when one was last counted."""
     failures, failed_at = state.failures, state.failed_at
-    if early and seen.answer is Answer.UNREACHABLE and state.answer is not Answer.UNREACHABLE:
-        return 1, seen.at  # what came before is no part of this row
-    if failed_at is None or seen.at - failed_at >= thresholds.min_failure_interval:
-        return failures + 1, seen.at
+    if (
+        early
+        and observation.reason is Reason.UNREACHABLE
+        and state.last_reason is not Reason.UNREACHABLE
+    ):
+        return 1, observation.at  # what came before is no part of this row
+    if failed_at is None or observation.at - failed_at >= thresholds.min_failure_interval:
+        return failures + 1, observation.at
     return failures, failed_at
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A status that moved: from what to what, by which answer, after how many seconds.
+    """A status that moved: from what to what, for which reason, after how many seconds.
 
     While a check that was asked is not serving, each new reason is reported
     once too; `before` and `after` are then the same.
@@ -132,7 +140,7 @@ class Transition:
     probe: Probe
     before: Status
     after: Status
-    reason: Answer
+    reason: Reason
     detail: str
     at: float
     lasted: float
@@ -142,7 +150,7 @@ class Health(NamedTuple):
     """Everything that is known at one moment; an immutable value, folded by `observe`.
 
     `checks` holds what each check means for readiness, `server-live`
-    included; `live` is what the same ServerLive answers mean for liveness.
+    included; `live` is what the same results of ServerLive mean for liveness.
     `has_started`: the server that runs now has passed startup by other checks
     than these. `startup_began_at`: the start, or when the server before it was
     first found unreachable. `asked_since`: when this address was asked first.
@@ -163,7 +171,7 @@ class Health(NamedTuple):
     def initial(
         cls, checks: Iterable[Check], now: float, liveness: Thresholds, readiness: Thresholds
     ) -> "Health":
-        """Before the first answer: everything is unknown."""
+        """Before the first observation: everything is unknown."""
         live = CheckState(since=now)
         known = PersistentMap(dict.fromkeys(checks, live))
         return cls(now, now, now, now, live, known, liveness, readiness)
@@ -172,35 +180,35 @@ class Health(NamedTuple):
     def all_healthy(self) -> bool:
         """Whether all is well: everything is serving and nothing else was said since."""
         states = (self.live, *self.checks.values())
-        return all(s.status is Status.SERVING and s.answer in CALM for s in states)
+        return all(s.status is Status.SERVING and s.last_reason in CALM for s in states)
 
-    def observe(self, seen: Observation) -> tuple["Health", tuple[Transition, ...]]:
-        """The health after one more answer, and every status that it moved.
+    def observe(self, observation: Observation) -> tuple["Health", tuple[Transition, ...]]:
+        """The health after one more observation, and every status that it moved.
 
         When ServerLive finds the server silent, every other check inherits
-        that answer; when the server is gone, the next one has its start-up
-        before it. An answer to a check that is no longer asked is dropped.
+        that reason; when the server is gone, the next one has its start-up
+        before it. An observation of a check that was removed is dropped.
         """
-        check, checks, live = seen.check, self.checks, self.live
+        check, checks, live = observation.check, self.checks, self.live
         if check not in checks:
             return self, ()
         transitions, gone = [], False
-        told: Iterable[Check] = (check,)
+        affected: Iterable[Check] = (check,)
         if check == SERVER_LIVE:
-            live = step(live, seen, Probe.LIVENESS, self.liveness)
-            transitions += _transition(check, Probe.LIVENESS, self.live, live, seen)
-            if REASONS[seen.answer].silences:
-                told = checks
-            there = self.live.answer not in (None, Answer.UNREACHABLE)
-            gone = there and seen.answer is Answer.UNREACHABLE
-        for each in told:
+            live = step(live, observation, Probe.LIVENESS, self.liveness)
+            transitions += _transition(check, Probe.LIVENESS, self.live, live, observation)
+            if REASONS[observation.reason].silences:
+                affected = checks
+            there = self.live.last_reason not in (None, Reason.UNREACHABLE)
+            gone = there and observation.reason is Reason.UNREACHABLE
+        for each in affected:
             before = checks[each]
-            after = step(before, seen, Probe.READINESS, self.readiness)
+            after = step(before, observation, Probe.READINESS, self.readiness)
             checks = checks.put(each, after._replace(first_serving_at=None) if gone else after)
-            transitions += _transition(each, Probe.READINESS, before, after, seen)
-        health = self._replace(live=live, checks=checks, last_observation_at=seen.at)
+            transitions += _transition(each, Probe.READINESS, before, after, observation)
+        health = self._replace(live=live, checks=checks, last_observation_at=observation.at)
         if gone:
-            health = health._replace(startup_began_at=seen.at, has_started=False)
+            health = health._replace(startup_began_at=observation.at, has_started=False)
         return health, tuple(transitions)
 
     def asking(
@@ -231,10 +239,10 @@ class Health(NamedTuple):
 
 
 def _transition(
-    check: Check, probe: Probe, before: CheckState, after: CheckState, seen: Observation
+    check: Check, probe: Probe, before: CheckState, after: CheckState, observation: Observation
 ) -> list[Transition]:
     other_reason = after.status is Status.NOT_SERVING and after.reasons != before.reasons
-    if after.status is before.status and not (other_reason and check == seen.check):
+    if after.status is before.status and not (other_reason and check == observation.check):
         return []
     return [
         Transition(
@@ -242,9 +250,9 @@ def _transition(
             probe=probe,
             before=before.status,
             after=after.status,
-            reason=seen.answer,
-            detail=seen.detail,
-            at=seen.at,
-            lasted=seen.at - before.since,
+            reason=observation.reason,
+            detail=observation.detail,
+            at=observation.at,
+            lasted=observation.at - before.since,
         )
     ]

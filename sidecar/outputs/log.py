@@ -25,15 +25,15 @@ def log_change(change: Change) -> None:
     What is down for another reason than before is told again, because the
     server's own text stands nowhere else.
     """
-    seen = change.observation
-    if seen is not None and logger.isEnabledFor(logging.DEBUG):
+    observation = change.observation
+    if observation is not None and logger.isEnabledFor(logging.DEBUG):
         _log(
             logging.DEBUG,
-            f"{seen.check.name} answered {seen.answer}",
-            check=seen.check.name,
-            reason=seen.answer,
-            detail=seen.detail,
-            duration=seen.took,
+            f"{observation.check.name} answered {observation.reason}",
+            check=observation.check.name,
+            reason=observation.reason,
+            detail=observation.detail,
+            duration=observation.duration,
         )
     for moved in change.transitions:
         up = moved.after is Status.SERVING

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, model_ready
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Reason, model_ready
 from sidecar.core.state import Probe
 from sidecar.store import Cause, Change
 
@@ -26,7 +26,7 @@ class Counts(NamedTuple):
 
     polls: Mapping[str, list[int]]
     seconds: Mapping[str, float]
-    failures: Mapping[tuple[str, Answer], int]
+    failures: Mapping[tuple[str, Reason], int]
     transitions: Mapping[Check, int]
     last_success: Mapping[Check, float]
 
@@ -43,25 +43,25 @@ class PollCounter:
         self._wall_clock = wall_clock
         self._polls: dict[str, list[int]] = {}
         self._seconds: dict[str, float] = {}
-        self._failures: dict[tuple[str, Answer], int] = {}
+        self._failures: dict[tuple[str, Reason], int] = {}
         for check in (SERVER_LIVE, SERVER_READY, model_ready("any")):
             self._add(check)
 
     def __call__(self, change: Change) -> None:
         """Counts one observation and what it moved."""
-        seen = change.observation
-        if seen is None:
+        observation = change.observation
+        if observation is None:
             self._keep(change)
             return
-        check, took = seen.check, seen.took
+        check, duration = observation.check, observation.duration
         if check.rpc not in self._polls:
             self._add(check)
-        self._polls[check.rpc][bisect_left(BUCKETS, took)] += 1
-        self._seconds[check.rpc] += took
-        if seen.answer is Answer.OK:
+        self._polls[check.rpc][bisect_left(BUCKETS, duration)] += 1
+        self._seconds[check.rpc] += duration
+        if observation.reason is Reason.OK:
             self._last_success[check] = self._wall_clock()
         else:
-            self._failures[check.rpc, seen.answer] += 1
+            self._failures[check.rpc, observation.reason] += 1
         for transition in change.transitions:
             moved = transition.before is not transition.after
             if moved and transition.probe is _shown(transition.check):
@@ -81,9 +81,9 @@ class PollCounter:
         """Counts the check's call from 0, so that each series is there before its first failure."""
         self._polls[check.rpc] = [0] * (len(BUCKETS) + 1)
         self._seconds[check.rpc] = 0.0
-        for answer in Answer:
-            if answer is not Answer.OK and (check.model or answer is not Answer.MODEL_NOT_FOUND):
-                self._failures[check.rpc, answer] = 0
+        for reason in Reason:
+            if reason is not Reason.OK and (check.model or reason is not Reason.MODEL_NOT_FOUND):
+                self._failures[check.rpc, reason] = 0
 
     def _keep(self, change: Change) -> None:
         """Forgets removed checks, and when another server last succeeded."""

@@ -80,8 +80,8 @@ class Scrape(Collector):
             elif check.kind == MODEL:
                 model.add_metric(labels, snapshot.is_ready(state))
                 first = state.first_serving_at
-                took = float("nan") if first is None else first - health.startup_began_at
-                time_to_ready.add_metric(labels, took)
+                duration = float("nan") if first is None else first - health.startup_began_at
+                time_to_ready.add_metric(labels, duration)
             changes.add_metric((check.rpc, *labels), counts.transitions.get(check, 0))
             success.add_metric((check.rpc, *labels), counts.last_success.get(check, 0))
         for endpoint, rule in ENDPOINTS.items():

@@ -9,7 +9,7 @@ from sidecar import __version__
 from sidecar.blocking import BlockingCalls
 from sidecar.client.channel import parse_url
 from sidecar.client.health import HealthClient
-from sidecar.core.checks import Answer, Check
+from sidecar.core.checks import Check, Reason
 from sidecar.core.target import Target
 from sidecar.probes import addresses
 from sidecar.probes.classify import classify
@@ -28,7 +28,7 @@ MAX_REPLY_BYTES = 64 * 1024
 ChannelArgs = list[tuple[str, str | int]]
 
 # A reason, and the text behind it.
-Found = tuple[Answer, str]
+Found = tuple[Reason, str]
 
 # A call on a client; whether the server's answer is yes.
 Call = Callable[[HealthClient], Awaitable[bool]]
@@ -98,18 +98,18 @@ class Connection:
     async def ask(self, check: Check, call: Call, client: HealthClient | None = None) -> Found:
         """The reason that a call ends with: a failing server is an answer, never an exception."""
         try:
-            return Answer.OK if await call(client or self.client) else Answer.NOT_READY, ""
+            return Reason.OK if await call(client or self.client) else Reason.NOT_READY, ""
         except grpc.aio.AioRpcError as error:
             code, text = error.code(), error.details() or ""
             return classify(check, code, text), f"{code.name}: {text}"[:MAX_DETAIL]
 
-    async def note_live(self, answer: Answer) -> None:
+    async def note_live(self, answer: Reason) -> None:
         """Opens another connection when ServerLive was not answered for the last time allowed.
 
         While ServerLive is asked nothing else may be: its answer decides over
         the connection that all share.
         """
-        self._timeouts = self._timeouts + 1 if answer is Answer.TIMEOUT else 0
+        self._timeouts = self._timeouts + 1 if answer is Reason.TIMEOUT else 0
         if self._timeouts == MAX_TIMEOUTS:
             self._timeouts = 0
             await self.client.reconnect()

@@ -11,7 +11,7 @@ import re
 
 import grpc
 
-from sidecar.core.checks import MODEL, SERVER_LIVE, Answer, Check
+from sidecar.core.checks import MODEL, SERVER_LIVE, Check, Reason
 
 Code = grpc.StatusCode
 
@@ -32,47 +32,47 @@ CONNECT_FAILED = "failed to connect to all"
 TRANSPORT_TABLE = (
     (
         r"CERTIFICATE_VERIFY_FAILED|Hostname Verification Check failed|WRONG_VERSION_NUMBER",
-        Answer.TLS,
+        Reason.TLS,
     ),
     (
         r"is not in peer certificate|SSL_ERROR|Ssl handshake|Tls handshake|security handshaker",
-        Answer.TLS,
+        Reason.TLS,
     ),
     # Something is there, and it speaks another protocol; the last over TLS.
-    (r"Failed parsing HTTP/2|http1\.x server|missing selected ALPN", Answer.UNIMPLEMENTED),
+    (r"Failed parsing HTTP/2|http1\.x server|missing selected ALPN", Reason.UNIMPLEMENTED),
     # The peer refused the call, or calls so often.
-    (r"RST_STREAM with error code 7\b", Answer.REJECTED),
-    (r"(RST_STREAM with|GOAWAY received; E)rror code:? 11\b", Answer.BUSY),
+    (r"RST_STREAM with error code 7\b", Reason.REJECTED),
+    (r"(RST_STREAM with|GOAWAY received; E)rror code:? 11\b", Reason.BUSY),
     # A peer that accepts and never speaks, as a frozen server does, and a path on which
     # everything is lost: no answer in time, though gRPC calls it a failure to connect.
-    (r"timed out|FD Shutdown", Answer.TIMEOUT),
-    (r"", Answer.UNREACHABLE),
+    (r"timed out|FD Shutdown", Reason.TIMEOUT),
+    (r"", Reason.UNREACHABLE),
 )
 
 # What UNAVAILABLE means when the server itself, or a proxy, says it; as above.
 SPOKEN_TABLE = (
     # Triton, when a protocol is restricted to callers with a certain header.
-    (r"protocol is restricted", Answer.DENIED),
+    (r"protocol is restricted", Reason.DENIED),
     # Triton; and a server by one of gRPC's own libraries that stops without a grace period.
-    (r"Server exiting|^Cancelling all calls", Answer.SHUTTING_DOWN),
-    (r"Server not ready", Answer.NOT_READY),
+    (r"Server exiting|^Cancelling all calls", Reason.SHUTTING_DOWN),
+    (r"Server not ready", Reason.NOT_READY),
     # Triton's full queue, and Envoy's limits.
-    (r"Exceeds maximum queue size|Request timeout expired", Answer.BUSY),
+    (r"Exceeds maximum queue size|Request timeout expired", Reason.BUSY),
     (
         r"^upstream connect error .*reset reason: overflow|^envoy overloaded|^local_rate_limited",
-        Answer.BUSY,
+        Reason.BUSY,
     ),
     # Envoy, about a server that is silent or gone.
     (
         r"^upstream request timeout|^upstream connect error .*reset reason: connection timeout",
-        Answer.TIMEOUT,
+        Reason.TIMEOUT,
     ),
     # Envoy, about a server that is there.
-    (r"^upstream connect error .*TLS.?error", Answer.TLS),
-    (r"^upstream connect error .*reset reason: protocol error", Answer.UNIMPLEMENTED),
-    (r"^upstream connect error .*reset reason: remote (refused stream )?reset", Answer.REJECTED),
-    (r"^upstream connect error|^no healthy upstream", Answer.UNREACHABLE),
-    (r"", Answer.REJECTED),
+    (r"^upstream connect error .*TLS.?error", Reason.TLS),
+    (r"^upstream connect error .*reset reason: protocol error", Reason.UNIMPLEMENTED),
+    (r"^upstream connect error .*reset reason: remote (refused stream )?reset", Reason.REJECTED),
+    (r"^upstream connect error|^no healthy upstream", Reason.UNREACHABLE),
+    (r"", Reason.REJECTED),
 )
 
 # RESOURCE_EXHAUSTED that is not about the server's load: the local library's limits, and
@@ -80,14 +80,14 @@ SPOKEN_TABLE = (
 NOT_BUSY = ("larger than max", "metadata size exceeds", "Worker died")
 
 CODES = {
-    Code.DEADLINE_EXCEEDED: Answer.TIMEOUT,
-    Code.UNIMPLEMENTED: Answer.UNIMPLEMENTED,
-    Code.UNAUTHENTICATED: Answer.DENIED,
-    Code.PERMISSION_DENIED: Answer.DENIED,
-    Code.CANCELLED: Answer.REJECTED,
-    Code.ABORTED: Answer.REJECTED,
-    Code.FAILED_PRECONDITION: Answer.REJECTED,
-    Code.OUT_OF_RANGE: Answer.REJECTED,
+    Code.DEADLINE_EXCEEDED: Reason.TIMEOUT,
+    Code.UNIMPLEMENTED: Reason.UNIMPLEMENTED,
+    Code.UNAUTHENTICATED: Reason.DENIED,
+    Code.PERMISSION_DENIED: Reason.DENIED,
+    Code.CANCELLED: Reason.REJECTED,
+    Code.ABORTED: Reason.REJECTED,
+    Code.FAILED_PRECONDITION: Reason.REJECTED,
+    Code.OUT_OF_RANGE: Reason.REJECTED,
 }
 
 
@@ -99,40 +99,40 @@ HTTP_STATUS = re.compile(r"Received http2 header with status: ([0-9]{3})")
 SERVER_ERRORS = 500
 
 
-def classify(check: Check, code: grpc.StatusCode, text: str) -> Answer:
+def classify(check: Check, code: grpc.StatusCode, text: str) -> Reason:
     """The reason for a status that is not OK, by its code and its text."""
     if check.kind == MODEL and _is_model_not_found(code, text):
-        return Answer.MODEL_NOT_FOUND
+        return Reason.MODEL_NOT_FOUND
     if check == SERVER_LIVE and code in LIVE_REFUSES:
-        return Answer.REJECTED
+        return Reason.REJECTED
     if found := HTTP_STATUS.match(text):
         return _by_http_status(int(found[1]))
     if code is Code.RESOURCE_EXHAUSTED:
-        return Answer.ERROR if any(part in text for part in NOT_BUSY) else Answer.BUSY
+        return Reason.ERROR if any(part in text for part in NOT_BUSY) else Reason.BUSY
     if code is not Code.UNAVAILABLE:
-        return CODES.get(code, Answer.ERROR)
+        return CODES.get(code, Reason.ERROR)
     table = TRANSPORT_TABLE if TRANSPORT.match(text) else SPOKEN_TABLE
     return next(answer for pattern, answer in table if re.search(pattern, text))
 
 
-def _by_http_status(status: int) -> Answer:
+def _by_http_status(status: int) -> Reason:
     """The reason for a reply without gRPC, by its HTTP status.
 
     503 is what nginx says of a server that is gone, and of too many requests.
     """
     known = {
-        401: Answer.DENIED,
-        403: Answer.DENIED,
-        407: Answer.DENIED,
-        408: Answer.TIMEOUT,
-        429: Answer.BUSY,
-        502: Answer.UNREACHABLE,
-        503: Answer.UNREACHABLE,
-        504: Answer.TIMEOUT,
+        401: Reason.DENIED,
+        403: Reason.DENIED,
+        407: Reason.DENIED,
+        408: Reason.TIMEOUT,
+        429: Reason.BUSY,
+        502: Reason.UNREACHABLE,
+        503: Reason.UNREACHABLE,
+        504: Reason.TIMEOUT,
     }
     if status in known:
         return known[status]
-    return Answer.UNIMPLEMENTED if status < SERVER_ERRORS else Answer.ERROR
+    return Reason.UNIMPLEMENTED if status < SERVER_ERRORS else Reason.ERROR
 
 
 def _is_model_not_found(code: grpc.StatusCode, text: str) -> bool:

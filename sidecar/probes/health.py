@@ -3,7 +3,7 @@
 import asyncio
 
 from sidecar.client.health import HealthClient
-from sidecar.core.checks import Answer, Check
+from sidecar.core.checks import Check, Reason
 from sidecar.core.reasons import evidence_of_life
 from sidecar.probes.channel import Connection, Found
 from sidecar.probes.classify import CONNECT_FAILED
@@ -108,4 +108,4 @@ def _says_enough(asking: "asyncio.Future[Found]") -> bool:
     if not asking.done():
         return False
     answer, detail = asking.result()
-    return answer is not Answer.TIMEOUT and CONNECT_FAILED not in detail
+    return answer is not Reason.TIMEOUT and CONNECT_FAILED not in detail

@@ -53,13 +53,13 @@ class SwappableProber:
         while True:
             prober, server = self._prober, self._servers
             try:
-                seen = await prober.ask(check, deadline)
+                observation = await prober.ask(check, deadline)
             except grpc.aio.UsageError:  # it was closed before the question was sent
                 if prober is self._prober:
                     raise
                 continue
             if server == self._servers:
-                return seen
+                return observation
 
     async def wait_changed(self) -> bool:
         """Whether the connection is established or lost, when it is; replaced counts as lost."""

@@ -1,6 +1,6 @@
 """A short way to write down answers and fold them into a health."""
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check, Observation, model_ready
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Observation, Reason, model_ready
 from sidecar.core.reasons import Thresholds
 from sidecar.core.state import Health, Transition
 from sidecar.store import Cause, Change
@@ -16,9 +16,9 @@ def initial(*checks: Check, now: float = 0, failure: int = 3, success: int = 1) 
     return Health.initial(checks or CHECKS, now, thresholds, thresholds)
 
 
-def saw(check: Check, answer: str, at: float = 0, took: float = 0.001) -> Observation:
+def saw(check: Check, answer: str, at: float = 0, duration: float = 0.001) -> Observation:
     """An observation."""
-    return Observation(check, Answer(answer), at, took, detail=f"why {answer}")
+    return Observation(check, Reason(answer), at, duration, detail=f"why {answer}")
 
 
 def change(health: Health, seen: Observation) -> Change:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, model_ready
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Reason, model_ready
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_the_answers_are_those_of_the_contract():
         "ok not_ready model_not_found unreachable shutting_down timeout busy rejected tls denied"
         " unimplemented error"
     )
-    assert " ".join(Answer) == words
+    assert " ".join(Reason) == words
 
 
 def test_the_calls_are_named_as_on_the_wire():

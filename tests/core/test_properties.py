@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.checks import SERVER_LIVE, Answer, Observation
+from sidecar.core.checks import SERVER_LIVE, Observation, Reason
 from sidecar.core.reasons import Thresholds
 from sidecar.core.rules import ENDPOINTS, liveness, progress, readiness
 from sidecar.core.snapshot import Policy, Snapshot
@@ -27,11 +27,11 @@ IMMEDIATE = [
 ]
 COUNTED_READINESS = ["timeout", "rejected", "error"]
 COUNTED_LIVENESS = ["not_ready", "unreachable", "timeout", "error"]
-ALIVE = sorted(set(Answer) - set(COUNTED_LIVENESS))
+ALIVE = sorted(set(Reason) - set(COUNTED_LIVENESS))
 SILENT = ["unreachable", "timeout", "tls"]
 
-answers = st.sampled_from(list(Answer))
-server_answers = st.sampled_from([a for a in Answer if a != "model_not_found"])
+answers = st.sampled_from(list(Reason))
+server_answers = st.sampled_from([a for a in Reason if a != "model_not_found"])
 thresholds = st.builds(Thresholds, st.integers(1, 5), st.integers(1, 5))
 gaps = st.floats(0.01, 20)
 seen = st.tuples(st.sampled_from(CHECKS), answers, gaps).filter(
@@ -157,7 +157,7 @@ def test_liveness_never_fails_without_a_row_of_doubtful_answers_as_long_as_the_t
     history, failure
 ):
     health = Health.initial(CHECKS, 0, Thresholds(failure), Thresholds())
-    health, _ = health.observe(Observation(SERVER_LIVE, Answer.OK, 0, 0.001))
+    health, _ = health.observe(Observation(SERVER_LIVE, Reason.OK, 0, 0.001))
     longest = current = 0
     for at, answer in enumerate(history):
         current = current + 1 if answer in COUNTED_LIVENESS else 0
@@ -171,7 +171,7 @@ def test_liveness_never_fails_without_a_row_of_doubtful_answers_as_long_as_the_t
 def test_readiness_never_passes_right_after_a_decisive_failure(history):
     health = Health.initial(CHECKS, 0, Thresholds(), Thresholds())
     for check in CHECKS:
-        health, _ = health.observe(Observation(check, Answer.OK, 0, 0.001))
+        health, _ = health.observe(Observation(check, Reason.OK, 0, 0.001))
     for answer in history:
         health, _ = health.observe(Observation(A, answer, 0, 0.001))
         if answer in IMMEDIATE:

@@ -13,7 +13,7 @@ POLICY = Policy(max_age=10)
 
 
 def words(verdict) -> dict[str, str]:
-    return {finding.name: finding.word for finding in verdict.findings}
+    return {finding.name: finding.reason for finding in verdict.findings}
 
 
 def test_what_is_unknown_gets_no_traffic_and_is_not_restarted():

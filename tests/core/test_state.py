@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, for_each_answer
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Reason, for_each_reason
 from sidecar.core.persistent_map import PersistentMap
 from sidecar.core.reasons import REASONS, Effect, Thresholds, evidence_of_life
 from sidecar.core.state import (
@@ -34,8 +34,8 @@ CONTRACT = [
 
 
 def test_every_answer_has_its_row():
-    assert [row[0] for row in CONTRACT] == list(Answer)
-    assert list(REASONS) == list(Answer)
+    assert [row[0] for row in CONTRACT] == list(Reason)
+    assert list(REASONS) == list(Reason)
 
 
 @pytest.mark.parametrize(("answer", "effect", "_"), CONTRACT)
@@ -156,7 +156,7 @@ def test_a_busy_server_keeps_its_status_and_its_answer_is_fresh(before):
     after = fold(health, saw(A, "busy", at=9))
     was, state = health.checks[A], after.checks[A]
     assert (state.status, state.since, state.failures) == (was.status, was.since, was.failures)
-    assert (state.answer, state.answered_at) == ("busy", 9)
+    assert (state.last_reason, state.observed_at) == ("busy", 9)
     assert state.reason == (was.reason or "busy")
 
 
@@ -173,18 +173,18 @@ def test_a_busy_server_is_asked_no_more_often():
 
 
 def test_a_table_that_forgets_an_answer_fails_at_once():
-    table = dict.fromkeys(set(Answer) - {Answer.BUSY}, 0)
+    table = dict.fromkeys(set(Reason) - {Reason.BUSY}, 0)
     with pytest.raises(TypeError, match="the table has no row for busy"):
-        for_each_answer(table)
+        for_each_reason(table)
 
 
 def test_the_strongest_evidence_of_life_is_an_answer_then_a_refusal_then_silence():
     strength = ["unreachable", "timeout", "tls", "ok"]
-    evidence = [evidence_of_life(Answer(answer)) for answer in strength]
+    evidence = [evidence_of_life(Reason(answer)) for answer in strength]
     assert evidence == sorted(set(evidence))
     assert all(
-        evidence_of_life(a) > evidence_of_life(Answer.UNREACHABLE)
-        for a in Answer
+        evidence_of_life(a) > evidence_of_life(Reason.UNREACHABLE)
+        for a in Reason
         if a != "unreachable"
     )
 
@@ -225,10 +225,10 @@ def test_a_doubtful_answer_before_any_other_leaves_the_status_unknown():
 def test_models_inherit_the_answer_of_a_silent_server(answer):
     health = all_ok(initial())
     health = fold(health, saw(SERVER_LIVE, answer, at=7))
-    assert [(s.answer, s.answered_at) for s in health.checks.values()] == [(answer, 7)] * 4
+    assert [(s.last_reason, s.observed_at) for s in health.checks.values()] == [(answer, 7)] * 4
 
 
-@pytest.mark.parametrize("answer", sorted(set(Answer) - {"unreachable", "timeout", "tls"}))
+@pytest.mark.parametrize("answer", sorted(set(Reason) - {"unreachable", "timeout", "tls"}))
 def test_models_inherit_nothing_from_a_server_that_speaks(answer):
     health = all_ok(initial())
     after = fold(health, saw(SERVER_LIVE, answer, at=7))
@@ -253,7 +253,7 @@ def test_a_refused_connection_turns_server_and_models_together():
             probe=Probe.READINESS,
             before=SERVING,
             after=NOT_SERVING,
-            reason=Answer.UNREACHABLE,
+            reason=Reason.UNREACHABLE,
             detail="why unreachable",
             at=4,
             lasted=3,
@@ -313,18 +313,18 @@ def test_a_state_remembers_since_when_and_what_was_heard_last():
     health = initial(now=100)
     health = fold(
         health,
-        saw(A, "ok", at=101, took=0.5),
-        saw(A, "ok", at=102, took=0.25),
+        saw(A, "ok", at=101, duration=0.5),
+        saw(A, "ok", at=102, duration=0.25),
         saw(A, "not_ready", at=103),
-        saw(A, "ok", at=104, took=0.125),
+        saw(A, "ok", at=104, duration=0.125),
     )
     assert health.checks[A] == CheckState(
         since=104,
         status=SERVING,
-        reason=Answer.OK,
-        answer=Answer.OK,
-        answered_at=104,
-        took=0.125,
+        reason=Reason.OK,
+        last_reason=Reason.OK,
+        observed_at=104,
+        duration=0.125,
         first_serving_at=101,
         failures=0,
         succeeded_at=104,

@@ -10,7 +10,7 @@ import pytest
 from docs import diagram, reference
 from docs.generate import PAGES, fill, written
 from sidecar.config import Settings
-from sidecar.core.checks import Answer
+from sidecar.core.checks import Reason
 from sidecar.core.reasons import REASONS
 from sidecar.core.state import Status
 from tests.docs.pages import ROOT, doc, headings, name_of, rows
@@ -103,7 +103,7 @@ def test_every_reason_has_an_anchor_and_its_effects():
         for reason, row in REASONS.items()
     }
     named = set(headings(doc("how-it-decides")))
-    assert [reason for reason in [*Answer, "unknown", "stale"] if reason not in named] == []
+    assert [reason for reason in [*Reason, "unknown", "stale"] if reason not in named] == []
 
 
 def test_every_metric_has_a_line_with_its_type_and_labels():

@@ -8,7 +8,7 @@ import yaml
 from docs.reference import EXIT_CODES, MAIN
 from sidecar.cli import BUG, main
 from sidecar.config import Settings
-from sidecar.core.checks import Answer
+from sidecar.core.checks import Reason
 from sidecar.core.reasons import REASONS
 from sidecar.core.rules import ENDPOINTS
 from tests.docs.pages import ROOT, blocks, doc, rows, section
@@ -45,7 +45,7 @@ def test_the_reasons_that_a_person_looks_up_are_all_under_troubleshooting():
     found = re.findall(
         r"`(\w+)`", " ".join(r[0] for r in rows(doc("troubleshooting"), "/readyz fails"))
     )
-    assert set(found) == {*Answer, "unknown", "stale"} - {Answer.OK}
+    assert set(found) == {*Reason, "unknown", "stale"} - {Reason.OK}
 
 
 def test_every_module_and_folder_is_in_the_layout():
@@ -54,7 +54,7 @@ def test_every_module_and_folder_is_in_the_layout():
     modules = {file.name for file in package.glob("*.py") if not file.name.startswith("__")}
     folders = {f"{file.parent.name}/" for file in package.glob("*/__init__.py")}
     assert {name for name in modules | folders if f"`{name}`" not in layout} == set()
-    assert len(Answer) == 12
+    assert len(Reason) == 12
     assert "one of the twelve reasons" in layout
 
 

@@ -56,8 +56,8 @@ def test_one_model_of_a_thousand_counts_as_fast_as_one_alone(scenario):
     pod = scenario.ready_pod()
     out_and_back(scenario, pod)
 
-    took = float(scenario.kubectl.python(pod, "server", TIME_STATUS))
-    scenario.record("one answer to /status", took, 2)
+    duration = float(scenario.kubectl.python(pod, "server", TIME_STATUS))
+    scenario.record("one answer to /status", duration, 2)
     assert scenario.restarts(pod) == {"server": 0, "health": 0}
 
 

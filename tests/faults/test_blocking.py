@@ -124,7 +124,7 @@ class Pauses:
 
     def since(self, start: float) -> float:
         """The longest answer to what was asked since then."""
-        return max(took for asked, took in tuple(self._took) if asked >= start)
+        return max(duration for asked, duration in tuple(self._took) if asked >= start)
 
     def in_each_window(self, windows: int = 3) -> float:
         """The shortest of the longest pauses of some windows.

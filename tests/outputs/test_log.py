@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from sidecar.core.checks import SERVER_LIVE, Answer, Observation
+from sidecar.core.checks import SERVER_LIVE, Observation, Reason
 from sidecar.outputs import log
 from tests.core.folding import A, all_ok, change, initial, saw
 
@@ -34,7 +34,7 @@ def written(form: str, level: str, *events) -> list[str]:
 def event(check, answer, *, at=12.5, detail=""):
     """An observation that comes to a health in which all is well, and what it moves."""
     health = all_ok(initial())
-    seen = Observation(check, Answer(answer), at, 0.002, detail)
+    seen = Observation(check, Reason(answer), at, 0.002, detail)
     return change(health, seen)
 
 

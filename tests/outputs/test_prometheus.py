@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample
 
 from sidecar import __version__
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Reason
 from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.outputs.poll_counter import PollCounter
 from sidecar.outputs.prometheus import Reloads, Scrape, process_registry
@@ -63,7 +63,7 @@ def test_every_known_series_is_there_from_the_start(page):
     for rpc in RPCS:
         assert page.value("inference_polls_total", rpc=rpc) == 0
         assert page.value("inference_poll_duration_seconds_count", rpc=rpc) == 0
-        for reason in set(Answer) - {"ok", "model_not_found"}:
+        for reason in set(Reason) - {"ok", "model_not_found"}:
             assert page.value("inference_poll_failures_total", rpc=rpc, reason=reason) == 0
     for check in CHECKS:
         labels = {"rpc": check.rpc, **model(check)}

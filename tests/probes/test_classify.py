@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, model_ready
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Reason, model_ready
 from sidecar.probes.classify import classify
 
 Code = grpc.StatusCode
@@ -154,10 +154,10 @@ def test_a_status_that_is_not_ok_has_its_reason(rpc, code, text, reason):
 
 
 def test_every_reason_but_that_of_a_reply_was_seen():
-    assert {reason for *_, reason in SEEN} == set(Answer) - {"ok"}
+    assert {reason for *_, reason in SEEN} == set(Reason) - {"ok"}
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.OK])
 @pytest.mark.parametrize("rpc", list(CHECKS))
 def test_every_code_has_a_reason(rpc, code):
-    assert classify(CHECKS[rpc], code, "some text") in set(Answer) - {"ok"}
+    assert classify(CHECKS[rpc], code, "some text") in set(Reason) - {"ok"}

@@ -55,64 +55,64 @@ async def test_true_and_false_are_ok_and_not_ready(check, reply, word):
     async with ToyServer({"m": reply}) as server:
         server.live = server.ready = reply
         seen = await ask(server.port, check)
-    assert (seen.check, seen.answer, seen.detail) == (check, word, "")
+    assert (seen.check, seen.reason, seen.detail) == (check, word, "")
 
 
 async def test_an_unknown_model_is_not_found():
     async with ToyServer() as server:
-        assert (await ask(server.port, MODEL)).answer == "model_not_found"
+        assert (await ask(server.port, MODEL)).reason == "model_not_found"
 
 
 async def test_the_version_is_asked_for():
     async with ToyServer({"m": True, "m:2": False}) as server:
         checks = [MODEL, model_ready("m", "2"), model_ready("m", "3")]
-        answers = [(await ask(server.port, check)).answer for check in checks]
+        answers = [(await ask(server.port, check)).reason for check in checks]
     assert answers == ["ok", "not_ready", "model_not_found"]
 
 
 async def test_a_server_that_is_not_there_is_unreachable_at_once():
     seen = await ask(free_port(), SERVER_LIVE)
-    assert (seen.answer, seen.took < 2) == ("unreachable", True)
+    assert (seen.reason, seen.duration < 2) == ("unreachable", True)
     assert seen.detail.startswith("UNAVAILABLE: ")
 
 
 async def test_no_answer_before_the_deadline_is_a_timeout():
     async with ToyServer({"m": Silence()}) as server:
         seen = await ask(server.port, MODEL, deadline=0.05)
-    assert seen.answer == "timeout"
-    assert 0.04 < seen.took < 5
+    assert seen.reason == "timeout"
+    assert 0.04 < seen.duration < 5
 
 
 async def test_another_service_is_unimplemented():
     async with ToyServer(service="some.other.Service") as server:
-        assert (await ask(server.port, SERVER_LIVE)).answer == "unimplemented"
+        assert (await ask(server.port, SERVER_LIVE)).reason == "unimplemented"
 
 
 async def test_the_services_name_can_be_another():
     async with ToyServer(service="org.pytorch.serve.grpc.openinference.X") as server:
         seen = await ask(server.port, SERVER_LIVE, service="org.pytorch.serve.grpc.openinference.X")
-    assert seen.answer == "ok"
+    assert seen.reason == "ok"
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\xff\xff", b"\x08", b"not protobuf at all"])
 async def test_a_reply_that_cannot_be_parsed_is_an_error(garbage):
     async with ToyServer({"m": garbage}) as server:
         seen = await ask(server.port, MODEL)
-    assert seen.answer == "error"
+    assert seen.reason == "error"
     assert "cannot be parsed" in seen.detail
 
 
 async def test_a_reply_that_is_far_too_large_is_an_error():
     async with ToyServer({"m": bytes(200_000)}) as server:
-        assert (await ask(server.port, MODEL)).answer == "error"
+        assert (await ask(server.port, MODEL)).reason == "error"
 
 
 async def test_a_model_name_of_20_kilobytes_is_answered():
     name = "x" * 20_000
     async with ToyServer({name: True}) as server:
-        assert (await ask(server.port, model_ready(name))).answer == "ok"
+        assert (await ask(server.port, model_ready(name))).reason == "ok"
         unknown = await ask(server.port, model_ready("y" * 20_000))
-    assert unknown.answer == "model_not_found"
+    assert unknown.reason == "model_not_found"
 
 
 async def test_the_servers_own_text_is_kept_short():
@@ -150,7 +150,7 @@ async def test_headers_are_sent_with_every_question():
 )
 async def test_a_port_that_speaks_another_protocol(sends, word):
     with Peer(sends=sends, closes=word != "timeout") as peer:
-        assert (await ask(peer.port, SERVER_LIVE, deadline=0.5)).answer == word
+        assert (await ask(peer.port, SERVER_LIVE, deadline=0.5)).reason == word
 
 
 @pytest.mark.parametrize(
@@ -170,14 +170,14 @@ async def test_a_port_that_speaks_another_protocol(sends, word):
 async def test_what_the_server_itself_refuses(code, word):
     async with ToyServer() as server:
         server.live = Refusal(code, "the model pool is warming up")
-        assert (await ask(server.port, SERVER_LIVE)).answer == word
+        assert (await ask(server.port, SERVER_LIVE)).reason == word
 
 
 @pytest.mark.parametrize("size", [20_000, 500_000])
 async def test_a_long_text_does_not_hide_its_code(size):
     async with ToyServer({"m": Refusal(Code.NOT_FOUND, "x" * size)}) as server:
         seen = await ask(server.port, MODEL)
-    assert (seen.answer, seen.detail[:20]) == ("model_not_found", "NOT_FOUND: xxxxxxxxx")
+    assert (seen.reason, seen.detail[:20]) == ("model_not_found", "NOT_FOUND: xxxxxxxxx")
 
 
 async def test_a_reply_without_a_message_is_an_error():
@@ -192,7 +192,7 @@ async def test_a_reply_without_a_message_is_an_error():
     await server.start()
     seen = await ask(port, SERVER_LIVE)
     await server.stop(None)
-    assert (seen.answer, "no message" in seen.detail) == ("error", True)
+    assert (seen.reason, "no message" in seen.detail) == ("error", True)
 
 
 async def test_tls_that_speaks_another_protocol_is_unimplemented(pki):
@@ -224,7 +224,7 @@ async def test_a_server_that_closes_its_connections_by_goaway_loses_no_question(
     async with probing(at(server.port)) as prober:
         while time.monotonic() < ends:
             asked = (prober.ask(MODEL, 2) for _ in range(8))
-            answers.update(seen.answer for seen in await asyncio.gather(*asked))
+            answers.update(seen.reason for seen in await asyncio.gather(*asked))
     await server.stop()
     assert list(answers) == ["ok"]
 
@@ -243,7 +243,7 @@ def prober_of(url: str, timeout: float = 1, ca: Path | None = None) -> Prober:
 
 async def words(prober: Prober, times: int = 10, deadline: float = 1) -> Counter[str]:
     """What the prober finds, asking again and again."""
-    found = Counter([str((await prober.ask(SERVER_LIVE, deadline)).answer) for _ in range(times)])
+    found = Counter([str((await prober.ask(SERVER_LIVE, deadline)).reason) for _ in range(times)])
     await prober.close()
     return found
 
@@ -337,7 +337,7 @@ async def test_a_question_that_is_sent_while_its_prober_is_replaced_goes_to_the_
         replacing = asyncio.create_task(link.replace(after, other_server=False))
         await asyncio.gather(asking, replacing)
         await link.close()
-    assert asking.result().answer in ("ok", "unreachable")
+    assert asking.result().reason in ("ok", "unreachable")
 
 
 async def test_a_name_that_cannot_be_looked_up_is_unreachable():
@@ -353,14 +353,14 @@ async def test_a_question_under_way_is_answered_when_its_prober_is_closed():
         connection, _ = await asyncio.get_running_loop().sock_accept(silent)
         with connection:
             await prober.close()
-            assert (await asking).answer == "timeout"
+            assert (await asking).reason == "timeout"
 
 
 async def test_a_peer_that_accepts_and_never_speaks_costs_no_more_than_the_deadline():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         seen = await ask(silent.getsockname()[1], SERVER_LIVE, deadline=0.2)
-    assert seen.answer == "timeout"
-    assert seen.took < 5
+    assert seen.reason == "timeout"
+    assert seen.duration < 5
 
 
 async def test_a_proxy_in_the_environment_is_not_asked(monkeypatch):
@@ -368,7 +368,7 @@ async def test_a_proxy_in_the_environment_is_not_asked(monkeypatch):
     monkeypatch.setenv("grpc_proxy", f"http://127.0.0.1:{free_port()}")
     monkeypatch.delenv("no_proxy", raising=False)
     async with ToyServer() as server:
-        assert (await ask(server.port, SERVER_LIVE)).answer == "ok"
+        assert (await ask(server.port, SERVER_LIVE)).reason == "ok"
 
 
 async def ask_tls(
@@ -382,7 +382,7 @@ async def ask_tls(
     async with probing(url.format(port=server.port), server_name=server_name, **options) as prober:
         seen = await prober.ask(SERVER_LIVE, 2)
     await server.stop()
-    return f"{seen.answer}"
+    return f"{seen.reason}"
 
 
 async def test_tls_that_fits_is_ok(pki):
@@ -426,7 +426,7 @@ async def test_a_connection_along_which_the_server_was_silent_twice_is_given_up(
     async with ToyServer() as server:
         with Proxy(server.port) as proxy:
             async with probing(at(proxy.port), deadline=0.3) as prober:
-                words = [(await prober.ask(SERVER_LIVE, 0.3)).answer]
+                words = [(await prober.ask(SERVER_LIVE, 0.3)).reason]
                 proxy.heal(forget=True)
-                words += [(await prober.ask(SERVER_LIVE, 0.3)).answer for _ in range(3)]
+                words += [(await prober.ask(SERVER_LIVE, 0.3)).reason for _ in range(3)]
     assert words == ["ok", "timeout", "timeout", "ok"]

@@ -77,7 +77,7 @@ def _endpoint(verdict: Verdict, meaning: str) -> dict[str, Any]:
         "passing": verdict.passing,
         "meaning": meaning,
         "failing": len(failing),
-        "because": [{"check": f.name, "reason": f.word} for f in islice(failing, BECAUSE)],
+        "because": [{"check": f.name, "reason": f.reason} for f in islice(failing, BECAUSE)],
     }
 
 
@@ -93,7 +93,7 @@ def _check(
     snapshot: Snapshot, check: Check, probe: Probe, state: CheckState, past: Past
 ) -> dict[str, Any]:
     now = snapshot.now
-    age = None if state.answered_at is None else round(now - state.answered_at, 3)
+    age = None if state.observed_at is None else round(now - state.observed_at, 3)
     return {
         "name": check.name,
         "rpc": check.rpc,
@@ -104,18 +104,18 @@ def _check(
         "status": state.status,
         "reason": state.reason,
         "status_seconds": round(now - state.since, 3),
-        "answer": state.answer,
+        "answer": state.last_reason,
         "answer_age_seconds": age,
         "answer_stale": snapshot.is_stale(state),
-        "answer_duration_seconds": None if state.took is None else round(state.took, 6),
+        "answer_duration_seconds": None if state.duration is None else round(state.duration, 6),
         "history": past.answers,
         "failures": [
             {
-                "answer": row.answer,
+                "answer": row.reason,
                 "times": row.times,
                 "first_age_seconds": round(now - row.first, 3),
                 "last_age_seconds": round(now - row.last, 3),
-                "duration_seconds": round(row.took, 6),
+                "duration_seconds": round(row.duration, 6),
             }
             for row in past.failures
         ],

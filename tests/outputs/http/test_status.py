@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Answer, Check
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Reason
 from sidecar.core.rules import ENDPOINT_MEANINGS, ENDPOINTS, MEANINGS, STALE, UNKNOWN
 from sidecar.core.snapshot import Policy, Quorum, Snapshot
 from sidecar.core.state import Probe, Status
@@ -55,10 +55,10 @@ def of(one: Moment):
 
 def test_the_document_tells_everything_in_plain_values():
     answers = (
-        saw(SERVER_LIVE, "ok", at=101, took=0.25),
-        saw(A, "error", at=102, took=0.25),
-        saw(A, "not_ready", at=103, took=0.5),
-        saw(A, "not_ready", at=104, took=0.5),
+        saw(SERVER_LIVE, "ok", at=101, duration=0.25),
+        saw(A, "error", at=102, duration=0.25),
+        saw(A, "not_ready", at=103, duration=0.5),
+        saw(A, "not_ready", at=104, duration=0.5),
     )
     server = {
         "name": "server-live",
@@ -234,8 +234,8 @@ def test_the_closed_lists_of_the_schema_are_those_of_the_code():
     endpoints = SCHEMA["properties"]["endpoints"]
     reason = definitions["endpoint"]["properties"]["because"]["items"]["properties"]["reason"]
     letters = SCHEMA["properties"]["letters"]["properties"]
-    assert definitions["answer"]["enum"] == list(Answer)
-    assert definitions["failure"]["enum"] == [a for a in Answer if a is not Answer.OK]
+    assert definitions["answer"]["enum"] == list(Reason)
+    assert definitions["failure"]["enum"] == [a for a in Reason if a is not Reason.OK]
     assert check["rpc"]["enum"] == ["ServerLive", "ServerReady", "ModelReady"]
     assert check["probe"]["enum"] == list(Probe)
     assert sorted(check["status"]["enum"]) == sorted(Status)
