@@ -14,7 +14,7 @@ NAME = "inference-health-sidecar"
 
 # What is pasted or installed as it is cannot read the version from anywhere else: the tag of the
 # image, the versions of a chart, the version that a dependency of another chart asks for.
-IMAGE = re.compile(rf"(\bimage: {NAME}:)\d\S*")
+IMAGE = re.compile(rf"((?:\bimage: |your-registry/){NAME}:)\d\S*")
 TAG = re.compile(rf"(^  repository: {NAME}\n  tag: )\d\S*", re.MULTILINE)
 CHART = re.compile(r"(^(?:version|appVersion): )\d\S*", re.MULTILINE)
 DEPENDENCY = re.compile(rf"(^ *- name: {NAME}\n +version: )\d\S*", re.MULTILINE)
