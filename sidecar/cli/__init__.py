@@ -53,6 +53,7 @@ def _main(args: list[str]) -> int:
         from sidecar.blocking import BlockingCalls
         from sidecar.cli import arguments, config
         from sidecar.config import BadSettings, config_path, load, variable_warnings
+        from sidecar.config.files import with_files
 
     found = arguments.parse(args)
     if "--schema" in found.switches and not found.wrong:
@@ -67,22 +68,22 @@ def _main(args: list[str]) -> int:
     try:
         # A file system that hangs must not keep the process from saying so.
         reading = BlockingCalls("reading the settings and their files", START_DEADLINE)
-        settings = reading.wait(start)
-    except (BadSettings, TimeoutError) as error:
+        loaded = reading.wait(lambda: with_files(start()))
+    except (BadSettings, OSError) as error:
         wrong = [*wrong, *str(error).splitlines()]
     if wrong:
         print(*(f"sidecar: {line}" for line in wrong), sep="\n", file=sys.stderr)
         return BAD_SETTINGS
     if found.command in DAEMONS:
-        return _serve(found.command, settings, start, config_path(found.config))
+        return _serve(found.command, loaded.settings, start, config_path(found.config))
     for warning in variable_warnings(os.environ):
         print(f"sidecar: {warning}", file=sys.stderr)
     if found.command == "config":
-        return config.print_settings(settings)
+        return config.print_settings(loaded.settings)
     with importing():
         from sidecar.cli import check
 
-    return check.check(settings, float(found.wait), found.output)
+    return check.check(loaded, float(found.wait), found.output)
 
 
 def _serve(

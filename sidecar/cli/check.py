@@ -16,7 +16,7 @@ from sidecar import __version__
 from sidecar.cli import terminal
 from sidecar.cli.process import ignore_signals, signal_code
 from sidecar.config import Settings
-from sidecar.config.files import with_files
+from sidecar.config.files import Loaded
 from sidecar.core.checks import SERVER_LIVE, Check
 from sidecar.core.reasons import NO_ANSWER, REASONS, Thresholds
 from sidecar.core.rules import readiness
@@ -50,9 +50,9 @@ class Outcome:
     signum: int | None = None
 
 
-def check(settings: Settings, wait: float, output: str) -> int:
+def check(loaded: Loaded, wait: float, output: str) -> int:
     """Asks, prints findings or the document as `output` says, and returns the exit code."""
-    outcome = asyncio.run(run(settings, wait, sys.stderr))
+    outcome = asyncio.run(run(loaded, wait, sys.stderr))
     ignore_signals()
     # The interpreter would look through everything once more before it ends.
     gc.freeze()
@@ -61,16 +61,17 @@ def check(settings: Settings, wait: float, output: str) -> int:
     return outcome.code if outcome.signum is None else signal_code(outcome.signum)
 
 
-async def run(settings: Settings, wait: float, stream: TextIO | None) -> Outcome:
+async def run(loaded: Loaded, wait: float, stream: TextIO | None) -> Outcome:
     """Asks everything once, and again and again for so many seconds while it is not ready.
 
     The first round always comes to its end, a later one is cut when the time
     is over. What is waited for, and the server's own texts, go to the stream.
     SIGTERM and SIGINT end the waiting.
     """
+    settings = loaded.settings
     inquiry = _Inquiry(settings, wait)
     waiting = _Waiting(stream, wait)
-    prober = Prober(with_files(settings).target, inquiry.clock)
+    prober = Prober(loaded.target, inquiry.clock)
     # Jitter keeps daemons apart that go on for ever; here somebody waits for the first answer.
     scheduler = Scheduler(
         inquiry.store,
