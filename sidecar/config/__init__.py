@@ -1,13 +1,16 @@
 """Every setting: declared once, read from flags, environment and file, refused in plain words.
 
 schema.py       the settings themselves, and the values that they hand out
-fields.py       what each kind of setting takes, and how people may write it
+types.py        what each kind of setting takes, and how people may write it
 models.py       the same of the list of models
 rules.py        what holds between two settings
 environment.py  variables: settings, Kubernetes' links to Services, misspelt ones
 yaml_file.py    the settings file, and what YAML silently makes of it
-wording.py      why a value is bad, in a sentence
-sources.py      where settings come from, and every error at once
+errors.py       why a value is bad, in a sentence
+load.py         where settings come from, and every error at once
+files.py        the settings with what their files hold
+watch.py        watches the files, and loads again
+certificates.py what TLS files hold
 """
 
 from sidecar.config.environment import suggestion

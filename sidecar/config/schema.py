@@ -119,7 +119,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is given: sources.py reads the sources, and names each in its errors."""
+        """Only what is given: load.py reads the sources, and names each in its errors."""
         return (init_settings,)
 
     @field_validator("*", mode="before")
