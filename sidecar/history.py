@@ -9,8 +9,8 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from sidecar.core.checks import SERVER_LIVE, Check, Reason
-from sidecar.core.reasons import REASONS
+from sidecar.core.checks import SERVER_LIVE, Check
+from sidecar.core.reasons import REASONS, Reason
 from sidecar.store import Cause, Change
 
 LETTERS: Mapping[Reason, str] = {reason: row.letter for reason, row in REASONS.items()}

@@ -21,7 +21,8 @@ from sidecar.blocking import BlockingCalls
 from sidecar.config import BadSettings, Settings, files, variable_warnings
 from sidecar.config.files import Loaded
 from sidecar.config.watch import Reloader
-from sidecar.core.checks import SERVER_LIVE, Reason
+from sidecar.core.checks import SERVER_LIVE
+from sidecar.core.reasons import Reason
 from sidecar.core.rules import startup
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.state import Health

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Observation, Reason
-from sidecar.core.reasons import REASONS
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Observation
+from sidecar.core.reasons import REASONS, Reason
 from sidecar.core.schedule import CheckSchedule, Schedule
 from sidecar.core.state import Status
 from sidecar.ratelimit import TokenBucket

@@ -7,7 +7,8 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Reason
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY
+from sidecar.core.reasons import Reason
 from sidecar.history import FAILURES, LETTERS, NOTHING, STRIP, History, Past
 from sidecar.store import Cause, Change
 from tests.core.folding import CHECKS, A, B, change, initial, saw

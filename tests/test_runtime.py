@@ -8,7 +8,8 @@ import pytest
 
 from sidecar.config import BadSettings, Settings, load
 from sidecar.config.files import Loaded, read, with_files
-from sidecar.core.checks import SERVER_LIVE, Reason
+from sidecar.core.checks import SERVER_LIVE
+from sidecar.core.reasons import Reason
 from sidecar.core.rules import ENDPOINTS, readiness
 from sidecar.core.target import Target
 from sidecar.demo.server import Late, Refusal, Silence, ToyServer

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Observation, Reason, model_ready
-from sidecar.core.reasons import Thresholds
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Observation, model_ready
+from sidecar.core.reasons import Reason, Thresholds
 from sidecar.core.schedule import CheckSchedule, Schedule
 from sidecar.core.state import Health, Status
 from sidecar.scheduler import Scheduler

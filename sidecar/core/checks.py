@@ -4,45 +4,9 @@ The values that are made for every poll are tuples: a frozen dataclass takes
 more than twice as long to make, compare and hash, on every poll.
 """
 
-from collections.abc import Mapping
-from enum import StrEnum
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-V = TypeVar("V")
-
-
-class Reason(StrEnum):
-    """The closed list of words that one question can end in.
-
-    They are also the `reason` label of the metrics and the words in bodies,
-    JSON and logs. What the server itself wrote is never one of them.
-    """
-
-    __hash__ = str.__hash__
-
-    OK = "ok"
-    NOT_READY = "not_ready"
-    MODEL_NOT_FOUND = "model_not_found"
-    UNREACHABLE = "unreachable"
-    SHUTTING_DOWN = "shutting_down"
-    TIMEOUT = "timeout"
-    BUSY = "busy"
-    REJECTED = "rejected"
-    TLS = "tls"
-    DENIED = "denied"
-    UNIMPLEMENTED = "unimplemented"
-    ERROR = "error"
-
-
-def for_each_reason(table: Mapping[Reason, V]) -> Mapping[Reason, V]:
-    """The table, or TypeError at import when a reason has no row in it.
-
-    A table that forgot one would end the daemon at the first such result.
-    """
-    missing = ", ".join(reason for reason in Reason if reason not in table)
-    if missing:
-        raise TypeError(f"the table has no row for {missing}")
-    return table
+from sidecar.core.reasons import Reason
 
 
 class Check(NamedTuple):

@@ -7,10 +7,44 @@ that refuses is not dead.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
-from typing import NamedTuple
+from enum import Enum, StrEnum, auto
+from typing import NamedTuple, TypeVar
 
-from sidecar.core.checks import Reason, for_each_reason
+V = TypeVar("V")
+
+
+class Reason(StrEnum):
+    """The closed list of words that one question can end in.
+
+    They are also the `reason` label of the metrics and the words in bodies,
+    JSON and logs. What the server itself wrote is never one of them.
+    """
+
+    __hash__ = str.__hash__
+
+    OK = "ok"
+    NOT_READY = "not_ready"
+    MODEL_NOT_FOUND = "model_not_found"
+    UNREACHABLE = "unreachable"
+    SHUTTING_DOWN = "shutting_down"
+    TIMEOUT = "timeout"
+    BUSY = "busy"
+    REJECTED = "rejected"
+    TLS = "tls"
+    DENIED = "denied"
+    UNIMPLEMENTED = "unimplemented"
+    ERROR = "error"
+
+
+def for_each_reason(table: Mapping[Reason, V]) -> Mapping[Reason, V]:
+    """The table, or TypeError at import when a reason has no row in it.
+
+    A table that forgot one would end the daemon at the first such result.
+    """
+    missing = ", ".join(reason for reason in Reason if reason not in table)
+    if missing:
+        raise TypeError(f"the table has no row for {missing}")
+    return table
 
 
 class Effect(Enum):

@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from sidecar.core.checks import MODEL, SERVER_LIVE, Check, Reason
-from sidecar.core.reasons import REASONS
+from sidecar.core.checks import MODEL, SERVER_LIVE, Check
+from sidecar.core.reasons import REASONS, Reason
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.state import CheckState, Status
 

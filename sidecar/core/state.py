@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from sidecar.core.checks import SERVER_LIVE, Check, Observation, Reason
+from sidecar.core.checks import SERVER_LIVE, Check, Observation
 from sidecar.core.persistent_map import PersistentMap
-from sidecar.core.reasons import CALM, REASONS, Effect, Thresholds
+from sidecar.core.reasons import CALM, REASONS, Effect, Reason, Thresholds
 
 
 class Status(StrEnum):

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Reason, model_ready
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, model_ready
+from sidecar.core.reasons import Reason
 from sidecar.core.state import Probe
 from sidecar.store import Cause, Change
 

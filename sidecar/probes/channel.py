@@ -9,7 +9,8 @@ from sidecar import __version__
 from sidecar.blocking import BlockingCalls
 from sidecar.client.channel import parse_url
 from sidecar.client.health import HealthClient
-from sidecar.core.checks import Check, Reason
+from sidecar.core.checks import Check
+from sidecar.core.reasons import Reason
 from sidecar.core.target import Target
 from sidecar.probes import addresses
 from sidecar.probes.classify import classify

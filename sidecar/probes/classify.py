@@ -11,7 +11,8 @@ import re
 
 import grpc
 
-from sidecar.core.checks import MODEL, SERVER_LIVE, Check, Reason
+from sidecar.core.checks import MODEL, SERVER_LIVE, Check
+from sidecar.core.reasons import Reason
 
 Code = grpc.StatusCode
 

@@ -3,8 +3,8 @@
 import asyncio
 
 from sidecar.client.health import HealthClient
-from sidecar.core.checks import Check, Reason
-from sidecar.core.reasons import evidence_of_life
+from sidecar.core.checks import Check
+from sidecar.core.reasons import Reason, evidence_of_life
 from sidecar.probes.channel import Connection, Found
 from sidecar.probes.classify import CONNECT_FAILED
 

@@ -1,7 +1,7 @@
 """A short way to write down answers and fold them into a health."""
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Observation, Reason, model_ready
-from sidecar.core.reasons import Thresholds
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Observation, model_ready
+from sidecar.core.reasons import Reason, Thresholds
 from sidecar.core.state import Health, Transition
 from sidecar.store import Cause, Change
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Reason, model_ready
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, model_ready
+from sidecar.core.reasons import Reason
 
 
 @pytest.mark.parametrize(

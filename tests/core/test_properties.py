@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.checks import SERVER_LIVE, Observation, Reason
-from sidecar.core.reasons import Thresholds
+from sidecar.core.checks import SERVER_LIVE, Observation
+from sidecar.core.reasons import Reason, Thresholds
 from sidecar.core.rules import ENDPOINTS, liveness, progress, readiness
 from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.core.state import CheckState, Health

@@ -2,9 +2,16 @@
 
 import pytest
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Reason, for_each_reason
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY
 from sidecar.core.persistent_map import PersistentMap
-from sidecar.core.reasons import REASONS, Effect, Thresholds, evidence_of_life
+from sidecar.core.reasons import (
+    REASONS,
+    Effect,
+    Reason,
+    Thresholds,
+    evidence_of_life,
+    for_each_reason,
+)
 from sidecar.core.state import (
     CheckState,
     Probe,

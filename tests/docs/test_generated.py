@@ -10,8 +10,7 @@ import pytest
 from docs import diagram, reference
 from docs.generate import PAGES, fill, written
 from sidecar.config import Settings
-from sidecar.core.checks import Reason
-from sidecar.core.reasons import REASONS
+from sidecar.core.reasons import REASONS, Reason
 from sidecar.core.state import Status
 from tests.docs.pages import ROOT, doc, headings, name_of, rows
 

@@ -8,8 +8,7 @@ import yaml
 from docs.reference import EXIT_CODES, MAIN
 from sidecar.cli import BUG, main
 from sidecar.config import Settings
-from sidecar.core.checks import Reason
-from sidecar.core.reasons import REASONS
+from sidecar.core.reasons import REASONS, Reason
 from sidecar.core.rules import ENDPOINTS
 from tests.docs.pages import ROOT, blocks, doc, rows, section
 

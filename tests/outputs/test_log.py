@@ -8,7 +8,8 @@ import re
 
 import pytest
 
-from sidecar.core.checks import SERVER_LIVE, Observation, Reason
+from sidecar.core.checks import SERVER_LIVE, Observation
+from sidecar.core.reasons import Reason
 from sidecar.outputs import log
 from tests.core.folding import A, all_ok, change, initial, saw
 

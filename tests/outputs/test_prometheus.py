@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample
 
 from sidecar import __version__
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Reason
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY
+from sidecar.core.reasons import Reason
 from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.outputs.poll_counter import PollCounter
 from sidecar.outputs.prometheus import Reloads, Scrape, process_registry

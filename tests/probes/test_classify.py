@@ -3,7 +3,8 @@
 import grpc
 import pytest
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Reason, model_ready
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, model_ready
+from sidecar.core.reasons import Reason
 from sidecar.probes.classify import classify
 
 Code = grpc.StatusCode

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Reason
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check
+from sidecar.core.reasons import Reason
 from sidecar.core.rules import ENDPOINT_MEANINGS, ENDPOINTS, MEANINGS, STALE, UNKNOWN
 from sidecar.core.snapshot import Policy, Quorum, Snapshot
 from sidecar.core.state import Probe, Status
