@@ -1,8 +1,11 @@
 """When rounds start, whom they ask, and how many questions are in flight: no real time passes."""
 
 import asyncio
+import heapq
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
 
 import pytest
 
@@ -33,7 +36,7 @@ class World:
     def __post_init__(self) -> None:
         self.now = 0.0
         self.asked: list[tuple[float, Check]] = []
-        self.deadlines: set[float] = set()
+        self.deadlines: set[tuple[Check, float]] = set()
         self.in_flight = self.most_in_flight = 0
         self.lost = asyncio.Event()
         self.established = asyncio.Event()
@@ -56,7 +59,7 @@ class World:
             self.finished.set()
             await asyncio.Event().wait()
         self.asked.append((self.now, check))
-        self.deadlines.add(deadline)
+        self.deadlines.add((check, deadline))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         await asyncio.sleep(0)
@@ -339,3 +342,96 @@ async def test_a_watcher_that_fails_ends_the_poller():
     world.poller._wait_changed = fail
     with pytest.raises(RuntimeError, match="the watcher has a bug"):
         await world.run()
+
+
+APART = Check("apart", "Apart", "a")
+OWN = {APART.kind: CheckSchedule(period=3, recovery_period=1, deadline=20)}
+
+
+class ParallelWorld(World):
+    """A world in which several tasks may sleep at once: the clock moves to the next to wake."""
+
+    def __init__(self, **options: Any) -> None:
+        schedule = STEADY._replace(own=OWN)
+        super().__init__(schedule=schedule, checks=(*CHECKS, APART), **options)
+        self.sleeping: list[tuple[float, int, asyncio.Future[None]]] = []
+        self.number = count()
+        self.on_ask: Callable[[Check], Awaitable[None]] | None = None
+
+    async def ask(self, check: Check, deadline: float) -> Observation:
+        if self.on_ask:
+            await self.on_ask(check)
+        return await super().ask(check, deadline)
+
+    async def sleep(self, seconds: float) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self.sleeping, (self.now + seconds, next(self.number), turn))
+        await turn
+
+    async def pass_time(self) -> None:
+        while True:
+            for _ in range(20):  # so that each task gets to its next sleep
+                await asyncio.sleep(0)
+            self.now, _, turn = heapq.heappop(self.sleeping)
+            if not turn.cancelled():
+                turn.set_result(None)
+
+    async def run(self) -> "ParallelWorld":
+        passing = asyncio.create_task(self.pass_time())
+        await super().run()
+        passing.cancel()
+        return self
+
+    def asked_apart(self) -> list[float]:
+        return [at for at, check in self.asked if check == APART]
+
+
+async def test_each_question_is_given_the_deadline_of_its_schedule():
+    world = await ParallelWorld().run()
+    assert world.deadlines == {*((check, 2) for check in CHECKS), (APART, 20)}
+
+
+async def test_a_check_with_a_schedule_of_its_own_is_asked_beside_the_rounds():
+    world = await ParallelWorld().run()
+    assert world.starts == [0, 1, 6]  # after the first its result is not there yet
+    assert world.asked_apart() == [0, 3, 6, 9]
+
+
+async def test_it_is_asked_each_recovery_period_while_it_is_not_serving():
+    world = await ParallelWorld(answers={APART: "denied"}).run()
+    assert world.asked_apart() == [0, 1, 2]
+
+
+async def test_it_is_never_asked_twice_at_once_however_long_it_takes():
+    world = ParallelWorld(rounds=12)
+    began = []
+
+    async def slow(check: Check) -> None:
+        if check == APART:
+            began.append(world.now)
+            assert len(began) == len(world.asked_apart()) + 1
+            await world.sleep(7)
+
+    world.on_ask = slow
+    await world.run()
+    assert began == [0, 7, 14, 21, 28]
+
+
+async def test_it_is_not_asked_while_the_server_is_silent():
+    world = await ParallelWorld(answers={SERVER_LIVE: "unreachable"}).run()
+    assert world.asked_apart() == []
+    assert world.store.health.checks[APART].reason == "unreachable"
+
+
+async def test_it_is_asked_no_more_once_its_check_was_removed():
+    world = ParallelWorld(rounds=5)
+
+    async def remove(_: Check) -> None:
+        health = world.store.health
+        if len(world.asked_apart()) == 2 and APART in health.checks:
+            left = health.asking(CHECKS, world.now, health.liveness, health.readiness)
+            world.store.reload(left, other_server=False)
+
+    world.on_ask = remove
+    await world.run()
+    assert world.asked_apart() == [0, 3]
