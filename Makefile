@@ -12,7 +12,7 @@ NODE := $(VENV)/node
 PAGE := sidecar/outputs/http/page
 
 # What needs other servers, or minutes, has targets of its own.
-QUICK := --ignore=tests/interop --ignore=tests/faults --ignore=tests/page --ignore=tests/deploy --ignore=tests/e2e
+QUICK := --ignore=tests/interop --ignore=tests/faults --ignore=tests/page --ignore=tests/deploy --ignore=tests/e2e --ignore=tests/lint
 
 # More workers than cores, for many tests wait for a process of theirs.
 WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
@@ -70,6 +70,7 @@ lint: $(VENV)/.lint $(VENV)/.node $(NODE)/eslint.config.mjs  ## ruff, ruff forma
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --quiet tests/lint $(PARALLEL)
 	$(NODE)/node_modules/.bin/eslint --config $(NODE)/eslint.config.mjs --max-warnings 0 $(PAGE)
 
 format: $(VENV)/.lint  ## let ruff lay out the code

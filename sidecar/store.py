@@ -1,8 +1,8 @@
-"""The one thing that changes: the current health, and who is told of each change."""
+"""The one thing that changes: the current health, and who is notified of each change."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import StrEnum, auto
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sidecar.core.checks import Observation
 from sidecar.core.state import Health, Transition
@@ -18,7 +18,7 @@ class Cause(StrEnum):
 
 
 class Change(NamedTuple):
-    """One change of the health, as every observer is told of it.
+    """One change of the health, as every observer is notified of it.
 
     `health` is the one after it. `observation` is there for a RESULT alone;
     `transitions` are the statuses that it moved, often none.
@@ -30,7 +30,12 @@ class Change(NamedTuple):
     transitions: tuple[Transition, ...] = ()
 
 
-Observer = Callable[[Change], None]
+class Observer(Protocol):
+    """Whoever is notified of each change of the health: the log, the history, the counters."""
+
+    def __call__(self, change: Change, /) -> None:
+        """Takes in one change, in the event loop: it must not block, and must not raise."""
+        ...
 
 
 class HealthStore:

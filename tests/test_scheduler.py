@@ -31,6 +31,7 @@ class World:
     rounds: int = 3
     chance: Callable[[float, float], float] = lambda low, high: (low + high) / 2
     liveness: Thresholds = field(default_factory=Thresholds)
+    watch: Callable[[], Awaitable[bool]] | None = None
     changes: list[Change] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -48,7 +49,7 @@ class World:
             self.store,
             self.schedule,
             ask=self.ask,
-            wait_changed=self.wait_changed,
+            wait_changed=self.watch or self.wait_changed,
             clock=lambda: self.now,
             sleep=self.sleep,
             uniform=self.chance,
@@ -334,14 +335,11 @@ async def test_an_exception_while_asking_about_a_model_ends_the_poller():
 
 
 async def test_a_watcher_that_fails_ends_the_poller():
-    world = World()
-
     async def fail() -> bool:
         raise RuntimeError("the watcher has a bug")
 
-    world.poller._wait_changed = fail
     with pytest.raises(RuntimeError, match="the watcher has a bug"):
-        await world.run()
+        await World(watch=fail).run()
 
 
 APART = Check("apart", "Apart", "a")
