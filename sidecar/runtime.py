@@ -26,7 +26,6 @@ from sidecar.core.reasons import Reason
 from sidecar.core.rules import startup
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.state import Health
-from sidecar.core.target import Target
 from sidecar.history import History
 from sidecar.outputs import log, prometheus
 from sidecar.outputs.http import app, status
@@ -64,33 +63,40 @@ class Requests:
 class Runtime:
     """The settings in force and every part that is built from them.
 
-    settings:  those that the process has started with.
-    load:      gives the settings again when a file has changed.
-    config:    the settings file that `load` reads, if there is one.
+    loaded:  the settings that the process has started with, and their files.
+    load:    gives the settings again when a file has changed.
+    config:  the settings file that `load` reads, if there is one.
 
-    No server is asked before `start`.
+    No server is asked before `run`.
     """
 
-    prober: SwappableProber
-    scheduler: Scheduler
-
     def __init__(
-        self, settings: Settings, load: Callable[[], Settings], config: Path | None = None
+        self, loaded: Loaded, load: Callable[[], Settings], config: Path | None = None
     ) -> None:
-        self.settings = settings
-        self._target: Target | None = None
+        self._loaded = loaded
         self._config = config
         self._read = partial(files.read, load, config)
+        self.settings = settings = loaded.settings
         self._policy = settings.policy
         self._clock = time.monotonic
-        self._loaded_at = self._clock()
         checks = settings.checks
         self.history = History(checks)
         self._counter = PollCounter(time.time)
         self._registry = prometheus.process_registry(log.lines_dropped)
         self._reloads = prometheus.Reloads(self._registry)
-        health = Health.initial(checks, self._loaded_at, settings.liveness, settings.readiness)
+        health = Health.initial(checks, self._clock(), settings.liveness, settings.readiness)
         self.store = HealthStore(health, [self._counter, log.log_change, self.history])
+        self.prober = SwappableProber(Prober(loaded.target, self._clock))
+        self.scheduler = Scheduler(
+            self.store,
+            settings.schedule,
+            ask=self.prober.ask,
+            wait_changed=self.prober.wait_changed,
+            clock=self._clock,
+            sleep=asyncio.sleep,
+            uniform=random.uniform,
+        )
+        self._in_force(loaded)
 
     def snapshot(self) -> Snapshot:
         """Health, time and policy of this moment."""
@@ -100,7 +106,7 @@ class Runtime:
         """The daemon, until it is asked to stop. Whatever this raises is a bug.
 
         The endpoints come first, and answer from the first moment; then the
-        files, which are read outside the event loop, and the polling.
+        polling, and the watching of the files.
         """
         server = HttpServer(app.build_app(self.snapshot, self._status, self._scrape))
         await server.start(bound)
@@ -110,20 +116,6 @@ class Runtime:
         finally:
             await server.close()
         logger.info("stopped")
-
-    def start(self, loaded: Loaded) -> None:
-        """Builds what asks the server, from the first settings and their files."""
-        self.prober = SwappableProber(Prober(loaded.target, self._clock))
-        self.scheduler = Scheduler(
-            self.store,
-            loaded.settings.schedule,
-            ask=self.prober.ask,
-            wait_changed=self.prober.wait_changed,
-            clock=self._clock,
-            sleep=asyncio.sleep,
-            uniform=random.uniform,
-        )
-        self._in_force(loaded)
 
     async def apply(self, loaded: Loaded) -> None:
         """Puts settings in force, or raises BadSettings and leaves everything as it was.
@@ -142,7 +134,7 @@ class Runtime:
         fixed = [name for name, value in kept.items() if getattr(loaded.settings, name) != value]
         settings = loaded.settings.model_copy(update=kept)
         has_started = startup(self.snapshot()).passing
-        other_server = self._target is None or not loaded.target.is_same_server(self._target)
+        other_server = not loaded.target.is_same_server(self._loaded.target)
         now = self._clock()
         self.settings, self._policy = settings, settings.policy
         health = self.store.health._replace(has_started=has_started)
@@ -167,21 +159,18 @@ class Runtime:
             raise BadSettings([f"{new}, with ok over the old"])
 
     def _in_force(self, loaded: Loaded) -> None:
-        self._target = loaded.target
+        self._loaded = loaded
         self._loaded_at = self._clock()
         self._reloads.succeeded(time.time(), loaded.expiry)
         for name, path in loaded.world_readable.items():
             logger.warning("%s: %s is world-readable", name, path)
 
     async def _poll(self, reload: asyncio.Event) -> None:
-        """Reads the files; then polls and watches them."""
-        calls = BlockingCalls("reading the settings and their files", FILES_DEADLINE)
-        loaded = await self._read_first(calls)
-        self.start(loaded)
+        """Asks the server, and watches the files."""
         reloader = Reloader(
-            loaded,
+            self._loaded,
             self._config,
-            calls,
+            BlockingCalls("reading the settings and their files", FILES_DEADLINE),
             reload,
             load=self._read,
             apply=self.apply,
@@ -191,17 +180,6 @@ class Runtime:
             await asyncio.gather(self.scheduler.run(), reloader.run())
         finally:
             await self.prober.close()
-
-    async def _read_first(self, calls: BlockingCalls) -> Loaded:
-        """The settings with what their files hold, as soon as they can be read."""
-        while True:
-            try:
-                return await calls.run(partial(files.read_first, self.settings, self._read))
-            except (BadSettings, OSError) as error:
-                if self._reloads.successful:
-                    logger.warning("not polling until the files can be read: %s", error)
-                self._reloads.failed()
-            await asyncio.sleep(self.settings.reload_interval_seconds)
 
     async def _work(self, jobs: Iterable[Coroutine[Any, Any, None]], requests: Requests) -> None:
         """Does the jobs until it is asked to drain, and through the drain that follows."""

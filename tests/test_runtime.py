@@ -30,9 +30,7 @@ def loaded(server: ToyServer, **settings: str) -> Loaded:
 def running(server: ToyServer, **settings: str) -> Runtime:
     """These settings, in force."""
     first = loaded(server, **settings)
-    runtime = Runtime(first.settings, lambda: first.settings)
-    runtime.start(first)
-    return runtime
+    return Runtime(first, lambda: first.settings)
 
 
 def passing_endpoints(runtime: Runtime) -> dict[str, bool]:

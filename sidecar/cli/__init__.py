@@ -19,6 +19,7 @@ from sidecar.cli.process import exit_on_signals, importing, without_authorities
 
 if TYPE_CHECKING:
     from sidecar.config import Settings
+    from sidecar.config.files import Loaded
 
 OK, BAD_SETTINGS = 0, 2
 BUG = os.EX_SOFTWARE  # 70
@@ -53,7 +54,7 @@ def _main(args: list[str]) -> int:
         from sidecar.blocking import BlockingCalls
         from sidecar.cli import arguments, config
         from sidecar.config import BadSettings, config_path, load, variable_warnings
-        from sidecar.config.files import with_files
+        from sidecar.config.files import read
 
     found = arguments.parse(args)
     if "--schema" in found.switches and not found.wrong:
@@ -68,14 +69,14 @@ def _main(args: list[str]) -> int:
     try:
         # A file system that hangs must not keep the process from saying so.
         reading = BlockingCalls("reading the settings and their files", START_DEADLINE)
-        loaded = reading.wait(lambda: with_files(start()))
+        loaded = reading.wait(partial(read, start, config_path(found.config)))
     except (BadSettings, OSError) as error:
         wrong = [*wrong, *str(error).splitlines()]
     if wrong:
         print(*(f"sidecar: {line}" for line in wrong), sep="\n", file=sys.stderr)
         return BAD_SETTINGS
     if found.command in DAEMONS:
-        return _serve(found.command, loaded.settings, start, config_path(found.config))
+        return _serve(found.command, loaded, start, config_path(found.config))
     for warning in variable_warnings(os.environ):
         print(f"sidecar: {warning}", file=sys.stderr)
     if found.command == "config":
@@ -87,10 +88,10 @@ def _main(args: list[str]) -> int:
 
 
 def _serve(
-    command: str, settings: "Settings", load: "Callable[[], Settings]", config: Path | None
+    command: str, loaded: "Loaded", load: "Callable[[], Settings]", config: Path | None
 ) -> int:
     with importing(), without_authorities():
         from sidecar.cli import demo, run
 
     daemon = demo.run_demo if command == "demo" else run.run
-    return run.serve(settings, load, config, daemon)
+    return run.serve(loaded, load, config, daemon)

@@ -11,26 +11,28 @@ from typing import Any
 
 from sidecar.cli.process import SIGNALS, ignore_signals
 from sidecar.config import Settings
+from sidecar.config.files import Loaded
 from sidecar.outputs import log
 from sidecar.outputs.http import server
 from sidecar.runtime import Requests, Runtime
 
 Load = Callable[[], Settings]
-Daemon = Callable[[Settings, socket.socket, Load, Path | None], Coroutine[Any, Any, None]]
+Daemon = Callable[[Loaded, socket.socket, Load, Path | None], Coroutine[Any, Any, None]]
 
 
-async def run(settings: Settings, bound: socket.socket, load: Load, config: Path | None) -> None:
+async def run(loaded: Loaded, bound: socket.socket, load: Load, config: Path | None) -> None:
     """The daemon on a listening socket.
 
     `load` gives the settings again when the file `config`, or another one that
     they name, has changed.
     """
-    runtime = Runtime(settings, load, config)
+    runtime = Runtime(loaded, load, config)
     await runtime.run(bound, _requests())
 
 
-def serve(settings: Settings, load: Load, config: Path | None, daemon: Daemon = run) -> int:
+def serve(loaded: Loaded, load: Load, config: Path | None, daemon: Daemon = run) -> int:
     """Listens, and runs the daemon to its end. Returns the exit code."""
+    settings = loaded.settings
     log.queue_stderr()
     log.configure(settings.log_level, settings.log_format)
     try:
@@ -44,7 +46,7 @@ def serve(settings: Settings, load: Load, config: Path | None, daemon: Daemon = 
     sys.setswitchinterval(0.0002)
     # What was imported stays; to look through it for garbage would take 30 ms each time.
     gc.freeze()
-    asyncio.run(daemon(settings, bound, load, config))
+    asyncio.run(daemon(loaded, bound, load, config))
     ignore_signals()
     return 0
 

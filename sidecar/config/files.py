@@ -2,7 +2,7 @@
 
 import stat
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.config.certificates import latest_expiry, leaf_expiry
@@ -42,21 +42,6 @@ def read(load: Callable[[], Settings], config: Path | None) -> Loaded:
     """
     seen = fingerprints([] if config is None else [config])
     return with_files(load(), seen)
-
-
-def read_first(settings: Settings, read: Callable[[], Loaded]) -> Loaded:
-    """These settings, with which the process has started, with their files.
-
-    When `read` gives others by now, or fails, nothing counts as seen, so that
-    the first look finds a change.
-    """
-    try:
-        loaded = read()
-        if loaded.settings == settings:
-            return loaded
-    except (BadSettings, OSError):
-        pass
-    return replace(with_files(settings), seen=[])
 
 
 def fingerprints(files: Iterable[Path]) -> Fingerprints:

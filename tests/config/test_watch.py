@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import trustme
 
 from sidecar.blocking import BlockingCalls
 from sidecar.config import load
-from sidecar.config.files import Loaded, fingerprints, read, read_first
+from sidecar.config.files import Loaded, read
 from sidecar.config.watch import Reloader
 from tests.support import Sidecar, eventually, running_sidecar, wait_until
 from tests.toy import ToyProcess
@@ -287,18 +286,6 @@ async def test_what_was_replaced_while_it_was_read_is_taken_over_at_the_first_lo
     running = asyncio.create_task(reloader.run())
     await asyncio.wait_for(applied.wait(), 10)
     running.cancel()
-
-
-@pytest.mark.parametrize("now", ["models: [b]", "models: [b", None])
-def test_what_changes_while_the_process_starts_is_left_to_the_first_look(tmp_path, now):
-    config = tmp_path / "sidecar.yaml"
-    config.write_text("models: [a]")
-    at_start = load(QUICK, str(config))
-    read_now = partial(read, lambda: load(QUICK, str(config)), config)
-    assert read_first(at_start, read_now).seen == fingerprints([config])
-    config.unlink() if now is None else config.write_text(now)
-    loaded = read_first(at_start, read_now)
-    assert (loaded.settings, loaded.seen) == (at_start, [])
 
 
 async def test_new_settings_that_name_another_file_are_loaded_once(tmp_path):
