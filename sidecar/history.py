@@ -1,11 +1,9 @@
-"""What came before: of each check the last answers as a strip of letters, its failures apart.
+"""What came before: of each check the last results as a strip of letters, its failures apart.
 
 Both are bounded, and the failures are kept apart so that successes do not
-push them out. A check's past is immutable and small: a letter for an answer,
-some bytes for a failure.
+push them out.
 """
 
-import struct
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -15,17 +13,12 @@ from sidecar.store import Cause, Change
 
 LETTERS: Mapping[Reason, str] = {reason: row.letter for reason, row in REASONS.items()}
 
-STRIP = 60  # answers
+STRIP = 60  # results
 FAILURES = 10  # rows of failures
-
-_ANSWERS = {ord(letter): reason for reason, letter in LETTERS.items()}
-_BYTES = {reason: letter.encode() for reason, letter in LETTERS.items()}
-# The letter, how often in a row, when first and last, how long the last one took.
-_ROW = struct.Struct("<BIddf")
 
 
 class Failures(NamedTuple):
-    """One answer that was not ok, so many times in a row; `first` and `last` are monotonic."""
+    """One reason other than ok, so many times in a row; `first` and `last` are monotonic."""
 
     reason: Reason
     times: int
@@ -35,37 +28,26 @@ class Failures(NamedTuple):
 
 
 class Past(NamedTuple):
-    """What came before of one check, packed."""
+    """What came before of one check.
 
-    strip: bytes = b""
-    rows: bytes = b""
+    results:   a letter for each of the last results, the oldest first.
+    failures:  the last rows of failures, the latest first.
+    """
 
-    @property
-    def answers(self) -> str:
-        """A letter for each of the last answers, the oldest first."""
-        return self.strip.decode()
-
-    @property
-    def failures(self) -> tuple[Failures, ...]:
-        """The last rows of failures, the latest first."""
-        return tuple(
-            Failures(_ANSWERS[letter], times, first, last, duration)
-            for letter, times, first, last, duration in _ROW.iter_unpack(self.rows)
-        )
+    results: str = ""
+    failures: tuple[Failures, ...] = ()
 
     def then(self, reason: Reason, at: float, duration: float) -> "Past":
-        """The past after one more answer."""
-        letter = _BYTES[reason]
-        strip = (self.strip + letter)[-STRIP:]
+        """The past after one more result."""
+        letter = LETTERS[reason]
+        results = (self.results + letter)[-STRIP:]
         if reason is Reason.OK:
-            return Past(strip, self.rows)
-        times, first, before = 1, at, self.rows
-        if self.strip.endswith(letter):
-            _, times, first, _, _ = _ROW.unpack_from(before)
-            times = min(times + 1, 2**32 - 1)
-            before = before[_ROW.size :]
-        rows = _ROW.pack(letter[0], times, first, at, duration) + before
-        return Past(strip, rows[: FAILURES * _ROW.size])
+            return Past(results, self.failures)
+        times, first, before = 1, at, self.failures
+        if self.results.endswith(letter):
+            times, first, before = before[0].times + 1, before[0].first, before[1:]
+        row = Failures(reason, times, first, at, duration)
+        return Past(results, (row, *before)[:FAILURES])
 
 
 NOTHING = Past()
@@ -78,7 +60,7 @@ class History:
         self._pasts = dict.fromkeys(checks, NOTHING)
 
     def __call__(self, change: Change) -> None:
-        """Takes in one answer; of a silent server every check inherits it, as in the health."""
+        """Takes in one result; of a silent server every check inherits it, as in the health."""
         if change.observation is None:
             self._keep(change)
             return
@@ -88,10 +70,10 @@ class History:
             pasts[each] = pasts[each].then(reason, at, duration)
 
     def _keep(self, change: Change) -> None:
-        """Forgets removed checks, and all that another server answered."""
+        """Forgets removed checks, and all results of another server."""
         known = {} if change.cause is Cause.OTHER_SERVER else self._pasts
         self._pasts = {check: known.get(check, NOTHING) for check in change.health.checks}
 
     def pasts(self) -> Mapping[Check, Past]:
-        """The pasts of this moment, which later answers do not change."""
+        """The pasts of this moment, which later results do not change."""
         return self._pasts.copy()

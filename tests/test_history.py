@@ -32,7 +32,7 @@ def test_every_answer_has_a_letter_of_its_own():
 
 
 def test_the_strip_has_a_letter_an_answer_the_oldest_first():
-    assert past_of("ok", "timeout", "error", "ok").answers == ".te."
+    assert past_of("ok", "timeout", "error", "ok").results == ".te."
 
 
 def test_the_same_failure_in_a_row_is_told_once():
@@ -43,7 +43,7 @@ def test_the_same_failure_in_a_row_is_told_once():
 
 def test_no_success_pushes_a_failure_out():
     past = past_of("timeout", *["ok"] * 1000)
-    assert (past.answers, told(past)) == ("." * STRIP, [("timeout", 1, 0, 0)])
+    assert (past.results, told(past)) == ("." * STRIP, [("timeout", 1, 0, 0)])
 
 
 @given(st.lists(st.sampled_from(list(Reason)), max_size=200))
@@ -51,7 +51,7 @@ def test_it_is_what_a_list_of_all_answers_comes_to(answers):
     past = past_of(*answers)
     runs = [(a, list(same)) for a, same in groupby(enumerate(answers), key=lambda one: one[1])]
     failures = [(a, len(same), same[0][0], same[-1][0]) for a, same in reversed(runs) if a != "ok"]
-    assert past.answers == "".join(LETTERS[a] for a in answers)[-STRIP:]
+    assert past.results == "".join(LETTERS[a] for a in answers)[-STRIP:]
     assert told(past) == failures[:FAILURES]
 
 
@@ -59,7 +59,7 @@ def test_of_a_silent_server_every_check_inherits_the_answer():
     history = History(CHECKS)
     for seen in (saw(A, "ok"), saw(SERVER_LIVE, "timeout"), saw(SERVER_LIVE, "not_ready")):
         history(change(initial(), seen))
-    assert {check: past.answers for check, past in history.pasts().items()} == {
+    assert {check: past.results for check, past in history.pasts().items()} == {
         SERVER_LIVE: "tn",
         SERVER_READY: "t",
         A: ".t",
@@ -71,7 +71,7 @@ def test_what_was_handed_out_stays_as_it_was():
     history = History([A])
     before = history.pasts()
     history(change(initial(), saw(A, "ok")))
-    assert (before[A].answers, history.pasts()[A].answers) == ("", ".")
+    assert (before[A].results, history.pasts()[A].results) == ("", ".")
 
 
 def test_nothing_is_kept_of_a_check_that_is_no_longer_asked():
@@ -79,7 +79,7 @@ def test_nothing_is_kept_of_a_check_that_is_no_longer_asked():
     history(change(initial(), saw(A, "ok")))
     history(change(initial(), saw(B, "ok")))
     history(Change(Cause.RELOAD, initial(SERVER_READY, B)))
-    assert {check: past.answers for check, past in history.pasts().items()} == {
+    assert {check: past.results for check, past in history.pasts().items()} == {
         SERVER_READY: "",
         B: ".",
     }
@@ -89,9 +89,9 @@ def test_nothing_is_kept_of_another_server():
     history = History([A])
     history(change(initial(), saw(A, "ok")))
     history(Change(Cause.DRAIN, initial(A)))
-    before = history.pasts()[A].answers
+    before = history.pasts()[A].results
     history(Change(Cause.OTHER_SERVER, initial(A)))
-    assert (before, history.pasts()[A].answers) == (".", "")
+    assert (before, history.pasts()[A].results) == (".", "")
 
 
 def test_even_the_worst_past_is_small():

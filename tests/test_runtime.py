@@ -132,7 +132,7 @@ async def test_another_server_starts_unknown_whatever_the_one_before_was():
         await runtime.apply(loaded(new, models="a"))
         passing = passing_endpoints(runtime)
         assert passing == {"healthz": True, "readyz": False, "startupz": False, "livez": True}
-        assert {past.answers for past in runtime.history.pasts().values()} == {""}
+        assert {past.results for past in runtime.history.pasts().values()} == {""}
         for check in runtime.store.health.checks:
             runtime.store.record(await runtime.prober.ask(check, 2))
         assert readiness(runtime.snapshot()).passing

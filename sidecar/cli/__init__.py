@@ -1,7 +1,7 @@
 """The command line: from arguments to settings to a command and its exit code.
 
 arguments.py  the flags of each command, and what is wrong with them
-process.py    imports and signals
+process.py    signals, and the import of aiohttp
 run.py, check.py, config.py, demo.py  one command each
 terminal.py   standard output and error of a command
 """
@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.cli.process import exit_on_signals, importing, without_authorities
+from sidecar.cli.process import exit_on_signals, without_authorities
 
 if TYPE_CHECKING:
     from sidecar.config import Settings
@@ -50,11 +50,10 @@ def _main(args: list[str]) -> int:
     # gRPC's core writes every failed connection to standard error by itself,
     # unless it is told otherwise before it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    with importing():
-        from sidecar.blocking import BlockingCalls
-        from sidecar.cli import arguments, config
-        from sidecar.config import BadSettings, config_path, load, variable_warnings
-        from sidecar.config.files import read
+    from sidecar.blocking import BlockingCalls
+    from sidecar.cli import arguments, config
+    from sidecar.config import BadSettings, config_path, load, variable_warnings
+    from sidecar.config.files import read
 
     found = arguments.parse(args)
     if "--schema" in found.switches and not found.wrong:
@@ -81,8 +80,7 @@ def _main(args: list[str]) -> int:
         print(f"sidecar: {warning}", file=sys.stderr)
     if found.command == "config":
         return config.print_settings(loaded.settings)
-    with importing():
-        from sidecar.cli import check
+    from sidecar.cli import check
 
     return check.check(loaded, float(found.wait), found.output)
 
@@ -90,7 +88,7 @@ def _main(args: list[str]) -> int:
 def _serve(
     command: str, loaded: "Loaded", load: "Callable[[], Settings]", config: Path | None
 ) -> int:
-    with importing(), without_authorities():
+    with without_authorities():
         from sidecar.cli import demo, run
 
     daemon = demo.run_demo if command == "demo" else run.run

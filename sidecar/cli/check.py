@@ -1,7 +1,6 @@
 """`sidecar check`: asks once, or until all is ready, and says what it came to."""
 
 import asyncio
-import gc
 import json
 import random
 import signal
@@ -54,8 +53,6 @@ def check(loaded: Loaded, wait: float, output: str) -> int:
     """Asks, prints findings or the document as `output` says, and returns the exit code."""
     outcome = asyncio.run(run(loaded, wait, sys.stderr))
     ignore_signals()
-    # The interpreter would look through everything once more before it ends.
-    gc.freeze()
     text = outcome.findings if output == "text" else json.dumps(outcome.document) + "\n"
     terminal.write(sys.stdout, text)
     return outcome.code if outcome.signum is None else signal_code(outcome.signum)

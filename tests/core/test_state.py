@@ -3,7 +3,6 @@
 import pytest
 
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY
-from sidecar.core.persistent_map import PersistentMap
 from sidecar.core.reasons import (
     REASONS,
     Effect,
@@ -346,7 +345,7 @@ def test_an_answer_to_a_check_that_is_no_longer_asked_is_dropped():
 
 def test_a_health_is_a_value_and_never_changes():
     before = all_ok(initial())
-    copy = before._replace(checks=PersistentMap(dict(before.checks)))
+    copy = before._replace(checks=dict(before.checks))
     before.observe(saw(SERVER_LIVE, "unreachable", at=5))
     assert before == copy
 
