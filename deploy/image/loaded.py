@@ -16,7 +16,7 @@ WORKING = 2  # seconds of the demo; some modules are only loaded at their first 
 if __name__ == "__main__":
     output, sys.stdout = sys.stdout, sys.stderr
     for module in pkgutil.walk_packages(sidecar.__path__, "sidecar."):
-        if module.name != "sidecar.__main__":
+        if not module.name.endswith(".__main__"):
             importlib.import_module(module.name)
     threading.Timer(WORKING, os.kill, (os.getpid(), signal.SIGTERM)).start()
     if main(["demo", "--http-host=127.0.0.1", "--http-port=0", "--drain-seconds=0"]) != 0:
