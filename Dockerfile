@@ -33,5 +33,5 @@ ENTRYPOINT ["sidecar"]
 # Version, revision and source come from `make image` as options: as arguments of this file podman
 # 4.3 would take those of an earlier build from its cache.
 LABEL org.opencontainers.image.title="inference-health-sidecar" \
-      org.opencontainers.image.description="Asks an Open Inference Protocol server after its health and tells Kubernetes and Prometheus." \
+      org.opencontainers.image.description="Checks the health of an Open Inference Protocol server, and reports it to Kubernetes and Prometheus." \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -3,7 +3,7 @@
 cli/            the commands, their flags and exit codes
 runtime.py      the composition root: builds every part, applies new settings, stops in order
 config/         every setting, where it comes from, its errors; watches the files
-scheduler.py    when to ask, whom, how many at once
+scheduler.py    when each check is probed, and how many at once
 ratelimit.py    the token bucket that limits rounds in a row
 probes/         how each kind of check is asked, and from a gRPC status to a reason
 store.py        the current health, the one thing that changes; notifies its observers

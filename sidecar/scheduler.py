@@ -1,4 +1,4 @@
-"""When to ask, whom, how many at once; awake at once when the connection changes."""
+"""When each check is probed, and how many at once; a changed connection starts a round at once."""
 
 import asyncio
 import math

@@ -31,7 +31,7 @@ class Change(NamedTuple):
 
 
 class Observer(Protocol):
-    """Whoever is notified of each change of the health: the log, the history, the counters."""
+    """What is notified of each change of the health: the log, the history, the counters."""
 
     def __call__(self, change: Change, /) -> None:
         """Takes in one change, in the event loop: it must not block, and must not raise."""

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command. Returns its exit code: 2 when the settings are bad, 70 after a bug."""
     try:
         return _main(list(sys.argv[1:] if argv is None else argv))
-    except Exception:  # noqa: BLE001 # whatever it is, nobody has foreseen it
+    except Exception:  # noqa: BLE001 # any bug
         traceback.print_exc()
         return BUG
 
@@ -43,12 +43,12 @@ def _main(args: list[str]) -> int:
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help", "--version")):
         args.insert(0, "run")
     # The imports below take most of the start, and a process that is PID 1 in
-    # its container would not hear SIGTERM before it has a handler.
+    # its container would ignore SIGTERM before it has a handler.
     exit_on_signals(None if args[0] == "check" else OK)
     if args[0] in DAEMONS:  # to which it says: reload the configuration
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # gRPC's core writes every failed connection to standard error by itself,
-    # unless it is told otherwise before it is imported.
+    # unless that is turned off before it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from sidecar.blocking import BlockingCalls
     from sidecar.cli import arguments, config

@@ -128,7 +128,7 @@ def _shown(arg: str) -> str:
 
 
 def _wrong_values(found: Arguments) -> Iterator[str]:
-    """What is wrong with the flags that are no settings, in the words of bad settings."""
+    """What is wrong with the flags that are no settings, worded as the errors of settings are."""
     try:
         fits = 0 <= float(found.wait) <= DAY
     except ValueError:
@@ -136,15 +136,15 @@ def _wrong_values(found: Arguments) -> Iterator[str]:
     if not fits:
         yield f"wait: given {found.wait!r} by --wait; allowed: seconds, from 0 to a day"
     if found.output not in OUTPUTS:
-        words = " or ".join(OUTPUTS)
-        yield f"output: given {found.output!r} by --output; allowed: {words}"
+        allowed = " or ".join(OUTPUTS)
+        yield f"output: given {found.output!r} by --output; allowed: {allowed}"
 
 
 def _parser() -> argparse.ArgumentParser:
     """What prints the help; the values are not parsed by it, because it ends at the first error."""
     parser = argparse.ArgumentParser(
         prog="sidecar",
-        description="Asks an inference server after its health and tells Kubernetes.",
+        description="Checks the health of an inference server and reports it to Kubernetes.",
         epilog="The settings are flags of every command: sidecar run --help",
     )
     parser.add_argument("--version", action="version", version=__version__)

@@ -69,7 +69,7 @@ async def run(loaded: Loaded, wait: float, stream: TextIO | None) -> Outcome:
     inquiry = _Inquiry(settings, wait)
     waiting = _Waiting(stream, wait)
     prober = Prober(loaded.target, inquiry.clock)
-    # Jitter keeps daemons apart that go on for ever; here somebody waits for the first answer.
+    # Jitter spreads the calls of many daemons. A check is waited for, so it starts at once.
     scheduler = Scheduler(
         inquiry.store,
         settings.schedule._replace(jitter=0),
@@ -85,7 +85,7 @@ async def run(loaded: Loaded, wait: float, stream: TextIO | None) -> Outcome:
         first_round.set()
         if inquiry.over:
             return True
-        waiting.tell(inquiry)
+        waiting.report(inquiry)
         return False
 
     async def tick() -> None:
@@ -118,12 +118,12 @@ def _signal() -> "asyncio.Future[signal.Signals]":
     loop = asyncio.get_running_loop()
     coming: asyncio.Future[signal.Signals] = loop.create_future()
 
-    def told(signum: signal.Signals) -> None:
+    def stop(signum: signal.Signals) -> None:
         if not coming.done():
             coming.set_result(signum)
 
     for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, told, signum)
+        loop.add_signal_handler(signum, stop, signum)
     return coming
 
 
@@ -165,7 +165,7 @@ class _Inquiry:
         return Snapshot(self.store.health, self.clock(), self._policy)
 
     def failing(self) -> dict[Check, str]:
-        """The word of each check that keeps readiness from passing."""
+        """The reason of each check that keeps readiness from passing."""
         snapshot = self.snapshot
         findings = zip(snapshot.health.checks, readiness(snapshot).findings, strict=True)
         return {c: f.reason for c, f in findings if not f.passing and snapshot.gates(c)}
@@ -199,7 +199,7 @@ class _Waiting:
         self._terminal = stream is not None and stream.isatty()
         self._shown = ""
 
-    def tell(self, inquiry: _Inquiry) -> None:
+    def report(self, inquiry: _Inquiry) -> None:
         """Tells what is waited for at the end of a round."""
         if self._terminal:
             self.draw(inquiry)
@@ -230,9 +230,10 @@ class _Waiting:
 
 
 def _awaited(failing: Mapping[Check, str]) -> str:
-    """The names and words of the checks that are waited for; of the server alone if it is one."""
+    """The names and reasons of the checks that are waited for; of the server alone if it is one."""
     if SERVER_LIVE in failing:
         failing = {SERVER_LIVE: failing[SERVER_LIVE]}
-    named = ", ".join(f"{check.name} ({word})" for check, word in islice(failing.items(), NAMED))
+    shown = islice(failing.items(), NAMED)
+    named = ", ".join(f"{check.name} ({reason})" for check, reason in shown)
     others = len(failing) - NAMED
     return f"{named} and {others} more" if others > 0 else named

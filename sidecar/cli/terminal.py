@@ -15,7 +15,7 @@ def columns(stream: TextIO) -> int:
 
 
 def write(stream: TextIO | None, text: str) -> None:
-    """Writes at once, if there is a stream. That nobody reads it any more is no failure."""
+    """Writes at once, if there is a stream. A stream without a reader is no failure."""
     if stream is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""Every setting: declared once, read from flags, environment and file, refused in plain words.
+"""Every setting: declared once, read from flags, environment and file, checked.
 
 schema.py       the settings themselves, and the values that they hand out
 types.py        what each kind of setting takes, and how people may write it
@@ -6,7 +6,7 @@ models.py       the same of the list of models
 rules.py        what holds between two settings
 environment.py  variables: settings, Kubernetes' links to Services, misspelt ones
 yaml_file.py    the settings file, and what YAML silently makes of it
-errors.py       why a value is bad, in a sentence
+errors.py       the text of each error
 load.py         where settings come from, and every error at once
 files.py        the settings with what their files hold
 watch.py        watches the files, and loads again

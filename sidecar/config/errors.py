@@ -1,4 +1,4 @@
-"""Why a value is bad, in a sentence: pydantic's words for it, and ours in their place."""
+"""The text of each settings error: pydantic's own, or ours in its place."""
 
 from pydantic_core import ErrorDetails
 

@@ -10,7 +10,7 @@ from sidecar.config.load import BadSettings
 from sidecar.config.schema import Settings, bearer
 from sidecar.core.target import Target
 
-# A file, and what tells it from another one in its place.
+# Each file, and what identifies its present content.
 Fingerprints = list[tuple[Path, tuple[int, ...]]]
 
 SECRETS = ("tls_key_file", "bearer_token_file")
@@ -24,7 +24,7 @@ class Loaded:
                       looked at before they were read.
     target:           the server that is asked, with the certificates and the token.
     expiry:           the Unix time at which each TLS file expires.
-    world_readable:   the secret files that everybody may read, by their settings' names.
+    world_readable:   the secret files that are world-readable, by their settings' names.
     """
 
     settings: Settings
@@ -45,9 +45,9 @@ def read(load: Callable[[], Settings], config: Path | None) -> Loaded:
 
 
 def fingerprints(files: Iterable[Path]) -> Fingerprints:
-    """What tells each file from the one that it was, through every link on the way to it.
+    """What identifies the content of each file, every link on the way to it followed.
 
-    BadSettings for a FIFO: to open it would wait for somebody who writes, even
+    BadSettings for a FIFO: opening it would wait for a writer, even
     when another file has taken its place.
     """
     found: Fingerprints = []

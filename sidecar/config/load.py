@@ -51,7 +51,7 @@ def load(
 
     `flags` are the settings that the command line gave, by name; `config` is
     the settings file it gave, if any; `own` are those that the command brings
-    itself, so that nobody may give them.
+    itself, so that they cannot be given.
     """
     own = own or {}
     lines: list[str] = []
@@ -74,14 +74,14 @@ def load(
         if name in given.values
     ]
     # Where a whole value is read as something else, what else is wrong with it says nothing.
-    told = {n for n, _ in file.wrong if (n,) in file.read_as and given.by_file(n)} | {*own}
+    reported = {n for n, _ in file.wrong if (n,) in file.read_as and given.by_file(n)} | {*own}
     settings, reasons = _validate({**given.values, **own}, given)
     wrong += [
         (name, f"{name}: {given.of(name)}{', '.join(why)}; allowed: {_allowed(name).text}")
         if name in NAMES
         else (name, f"{name}: there is no such setting{suggestion(_plain(name), NAMES)}")
         for name, why in reasons.items()
-        if name not in told or name not in NAMES
+        if name not in reported or name not in NAMES
     ]
     order = {name: position for position, name in enumerate(NAMES)}
     lines += [line for _, line in sorted(wrong, key=lambda one: order.get(one[0], len(order)))]
@@ -97,9 +97,9 @@ def _validate(values: Mapping[str, Any], given: "_Given") -> tuple[Settings, dic
         settings = Settings(**values)
     except ValidationError as invalid:
         for error in invalid.errors(include_url=False):
-            told = reasons.setdefault(str(error["loc"][0]), [])
-            if (reason := given.reason(error)) not in told:  # an alias has what its anchor has
-                told.append(reason)
+            found = reasons.setdefault(str(error["loc"][0]), [])
+            if (reason := given.reason(error)) not in found:  # an alias has what its anchor has
+                found.append(reason)
         good = {name: value for name, value in values.items() if name not in reasons}
         settings = Settings(**good)
     for name, reason in Rules(settings, frozenset(reasons), values).broken():
@@ -161,7 +161,7 @@ def _plain(name: str) -> str:
 
 
 def _allowed(name: str) -> Allowed:
-    """The words of a setting; of an optional one they stand inside its union."""
+    """What a setting takes; of an optional one it stands inside its union."""
     annotation = Settings.model_fields[name]
     members = [getattr(member, "__metadata__", ()) for member in get_args(annotation.annotation)]
     return next(m for m in chain(annotation.metadata, *members) if isinstance(m, Allowed))

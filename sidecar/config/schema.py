@@ -34,7 +34,7 @@ class Settings(BaseSettings):
 
     server_url: f.Url = Field("localhost:8001", description="where the inference server listens")
     grpc_service: f.Service = Field(SERVICE, description="full name of the service")
-    models: f.Models = Field((), description="models to ask about")
+    models: f.Models = Field((), description="models to probe")
     period_seconds: f.Seconds = Field(
         5, description="from the start of one round to the start of the next while all is well"
     )
@@ -44,20 +44,20 @@ class Settings(BaseSettings):
     live_period_seconds: f.SecondsOrZero = Field(
         1, description="how often ServerLive alone is asked between two rounds; 0: never"
     )
-    timeout_seconds: f.Seconds = Field(2, description="deadline of every single question")
+    timeout_seconds: f.Seconds = Field(2, description="deadline of each call to the server")
     jitter: f.Share = Field(0.1, description="share of the period by which rounds are spread")
-    concurrency: f.Count = Field(8, description="questions in flight at once, at most")
+    concurrency: f.Count = Field(8, description="maximum number of calls in flight")
     liveness_failure_threshold: f.Count = Field(
         3, description="counted failures in a row until the server is not live"
     )
     liveness_success_threshold: f.Count = Field(
-        1, description="good answers in a row until it is live"
+        1, description="successes in a row until it is live"
     )
     readiness_failure_threshold: f.Count = Field(
         3, description="counted failures in a row until a check is not ready"
     )
     readiness_success_threshold: f.Count = Field(
-        1, description="good answers in a row until it is ready"
+        1, description="successes in a row until it is ready"
     )
     startup_grace_seconds: f.SecondsOrZero = Field(
         0, description="grace period before /healthz may fail for a server that has never been live"
@@ -82,15 +82,15 @@ class Settings(BaseSettings):
     )
     authority: f.Authority | None = Field(
         None,
-        description=":authority of every question, with TLS the name to expect as well unless"
+        description=":authority of each call, with TLS the name to expect as well unless"
         " tls_server_name is given; default: from server_url",
     )
-    headers: f.HeaderMap = Field({}, description="metadata sent with every question")
+    headers: f.HeaderMap = Field({}, description="metadata sent with each call")
     bearer_token_file: f.SecretFile | None = Field(
         None, description="file whose content is sent as authorization: Bearer"
     )
     reload_interval_seconds: f.Seconds = Field(
-        5, description="how often the settings file and the files it names are looked at"
+        5, description="how often the settings file and the files it names are checked for changes"
     )
     http_host: f.Text | None = Field(
         None,
@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         Literal["debug", "info", "warning", "error"],
         f.Lower,
         f.Allowed("debug, info, warning or error"),
-    ] = Field("info", description="least level that is logged")
+    ] = Field("info", description="lowest level that is logged")
     log_format: Annotated[
         Literal["auto", "text", "json"], f.Lower, f.Allowed("auto, text or json")
     ] = Field("auto", description="auto: text on a terminal, else one JSON object a line")

@@ -1,4 +1,4 @@
-"""What each kind of setting takes: how people may write it, and the words of its error."""
+"""What each kind of setting takes: how it may be written, and the text of its error."""
 
 import os.path
 import re
@@ -22,7 +22,7 @@ DAY = 86400
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a setting takes, in the words that end its errors, and how they show what was given."""
+    """What a setting takes, as its errors say it, and how they show the value that was given."""
 
     text: str
     show: Callable[[object], str] = repr
@@ -71,7 +71,7 @@ def quorum(text: str) -> Quorum:
 
 def _readable(path: Path) -> Path:
     try:
-        if path.is_fifo():  # to open it would wait for somebody who writes
+        if path.is_fifo():  # opening it would wait for a writer
             raise ValueError("is a FIFO, not a file")
         path.read_bytes()
     except OSError as error:

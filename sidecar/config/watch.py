@@ -1,4 +1,4 @@
-"""New settings and replaced files: looked for now and then, and in force whole or not."""
+"""Watches the files, and puts new settings in force: all of them, or none."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ class Reloader:
     asked:     set when files are to be read again now, changed or not.
     load:      the settings and their files as they would be now; BadSettings or OSError.
     apply:     puts them in force, or raises BadSettings and changes nothing.
-    refused:   is told when new ones are not put in force.
+    refused:   called when new ones are rejected.
     """
 
     def __init__(

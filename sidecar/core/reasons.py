@@ -14,10 +14,10 @@ V = TypeVar("V")
 
 
 class Reason(StrEnum):
-    """The closed list of words that one question can end in.
+    """The closed list of results that a check can have.
 
-    They are also the `reason` label of the metrics and the words in bodies,
-    JSON and logs. What the server itself wrote is never one of them.
+    They are also the `reason` label of the metrics, and stand in bodies, JSON and
+    logs. The server's own text is never one of them.
     """
 
     __hash__ = str.__hash__
@@ -48,12 +48,12 @@ def for_each_reason(table: Mapping[Reason, V]) -> Mapping[Reason, V]:
 
 
 class Effect(Enum):
-    """What an answer does to a status."""
+    """What a result does to a status."""
 
     SUCCESS = auto()  # serving, after success_threshold in a row
     IMMEDIATE = auto()  # not serving, at once
     COUNTED = auto()  # not serving, after failure_threshold in a row
-    NONE = auto()  # the status and its counts stay, the answer is fresh
+    NONE = auto()  # the status and its counts stay, the result is fresh
 
 
 # What `sidecar check` ends with when a check fails for this reason.
@@ -64,11 +64,11 @@ class Row(NamedTuple):
     """Everything that is decided about one reason.
 
     readiness, liveness:  its effects.
-    letter:     in the strip of a check's last answers.
+    letter:     in the strip of a check's last results.
     exit_code:  of `sidecar check`, when a check fails for it.
     meaning:    in a line, for people.
     silences:   of ServerLive: the server as a whole gave no answer. Its models are not
-                asked; they inherit the reason.
+                probed; they inherit the reason.
     """
 
     readiness: Effect
@@ -83,9 +83,9 @@ _S, _I, _C, _N = Effect.SUCCESS, Effect.IMMEDIATE, Effect.COUNTED, Effect.NONE
 
 REASONS: Mapping[Reason, Row] = for_each_reason(
     {
-        Reason.OK: Row(_S, _S, ".", NOT_READY, "it is as it should be"),
-        Reason.NOT_READY: Row(_I, _C, "n", NOT_READY, "the server says no"),
-        Reason.MODEL_NOT_FOUND: Row(_I, _S, "m", NOT_READY, "the server knows no such model"),
+        Reason.OK: Row(_S, _S, ".", NOT_READY, "the check passed"),
+        Reason.NOT_READY: Row(_I, _C, "n", NOT_READY, "the server answered false"),
+        Reason.MODEL_NOT_FOUND: Row(_I, _S, "m", NOT_READY, "the server does not have the model"),
         Reason.UNREACHABLE: Row(
             _I, _C, "u", UNREACHABLE, "no connection to the server", silences=True
         ),
@@ -98,7 +98,11 @@ REASONS: Mapping[Reason, Row] = for_each_reason(
         Reason.TLS: Row(_I, _S, "l", UNREACHABLE, "the TLS handshake fails", silences=True),
         Reason.DENIED: Row(_I, _S, "d", NOT_READY, "the server denies access"),
         Reason.UNIMPLEMENTED: Row(
-            _I, _S, "i", NOT_READY, "the server has no such call, or the port another protocol"
+            _I,
+            _S,
+            "i",
+            NOT_READY,
+            "the call does not exist, or the port speaks another protocol",
         ),
         Reason.ERROR: Row(
             _C, _C, "e", NOT_READY, "the call failed; the sidecar's log has the server's text"
@@ -106,12 +110,12 @@ REASONS: Mapping[Reason, Row] = for_each_reason(
     }
 )
 
-# Answers after which a check that is serving need not be asked again any sooner.
+# Results after which a check that is serving need not be probed again sooner.
 CALM = frozenset({Reason.OK, Reason.BUSY})
 
 
 def evidence_of_life(answer: Reason) -> int:
-    """How much an answer proves that the server lives: the strongest of several counts."""
+    """How strongly a result proves that the server is live: the strongest of several counts."""
     if answer is Reason.OK:
         return 3
     if REASONS[answer].liveness is Effect.SUCCESS:

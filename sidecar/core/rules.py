@@ -1,4 +1,4 @@
-"""What Kubernetes is told: a snapshot in, a verdict out."""
+"""The verdict of each endpoint: a snapshot in, a verdict out."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -9,14 +9,14 @@ from sidecar.core.reasons import REASONS, Reason
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.state import CheckState, Status
 
-# Two words that no single answer has: nothing was heard yet, and what was heard is too old.
+# Two reasons that no single result has: there is none yet, and the last one is too old.
 UNKNOWN = "unknown"
 STALE = "stale"
 
 MEANINGS: Mapping[str, str] = {
     **{answer: row.meaning for answer, row in REASONS.items()},
-    UNKNOWN: "no answer yet that proves anything",
-    STALE: "the last answer is too old to prove anything",
+    UNKNOWN: "no result yet that proves anything",
+    STALE: "the last result is too old to prove anything",
 }
 
 POLLER = "poller"
@@ -25,9 +25,9 @@ DRAIN = "drain"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of a verdict. `word` is `ok`, an answer, `unknown` or `stale`.
+    """One line of a verdict. `reason` is `ok`, that of a result, `unknown` or `stale`.
 
-    Only liveness passes with another word than `ok`: what is not proven dead.
+    Only liveness passes with another reason than `ok`: what is not proven dead.
     """
 
     name: str
@@ -83,7 +83,7 @@ def liveness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
 
 
 def readiness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
-    """Whether traffic may be sent: server and models by the policy, fresh answers, no drain."""
+    """Whether traffic may be sent: server and models by the policy, fresh results, no drain."""
     health, passes = snapshot.health, snapshot.is_ready
 
     def iter_findings() -> Iterator[Finding]:
@@ -115,7 +115,7 @@ def startup(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
 
 
 def progress(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
-    """Whether this sidecar's own loop still brings answers, whatever they say."""
+    """Whether this sidecar's own loop still brings results, whatever they are."""
     age = snapshot.now - snapshot.health.last_observation_at
     passing = age <= snapshot.policy.max_age
     return _one(Finding(POLLER, passing, Reason.OK if passing else STALE), exclude)

@@ -24,9 +24,9 @@ class Quorum:
 class Policy:
     """What counts towards the verdicts. Durations are seconds.
 
-    max_age:        an answer older than this is stale: it proves nothing.
+    max_age:        results older than this are stale.
     quorum:         how many of the required models must be ready.
-    optional:       checks that are asked and shown and gate nothing.
+    optional:       checks that are probed and shown and gate nothing.
     startup_grace:  for so long after the start a server that was never yet seen
                     live does not fail liveness.
     """
@@ -65,13 +65,13 @@ class Snapshot:
         return check not in self.policy.optional
 
     def is_stale(self, state: CheckState) -> bool:
-        """Whether the last answer is too old to prove anything."""
+        """Whether the last result is too old to prove anything."""
         at = state.observed_at
         return at is not None and self.now - at > self.policy.max_age
 
     def is_ready(self, state: CheckState) -> bool:
-        """Whether a check is serving, by an answer that is not stale."""
-        # In full, because it is asked of each of thousands at each request.
+        """Whether a check is serving, by a result that is not stale."""
+        # Written in full, because it runs for each of thousands of checks at each request.
         at = state.observed_at
         serving = state.status is Status.SERVING
         return serving and at is not None and self.now - at <= self.policy.max_age

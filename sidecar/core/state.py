@@ -21,7 +21,7 @@ class Status(StrEnum):
 
 
 class Probe(StrEnum):
-    """Kubernetes' word for what a status is judged for."""
+    """What a status is used for, as Kubernetes calls it."""
 
     LIVENESS = "liveness"
     READINESS = "readiness"

@@ -29,7 +29,7 @@ OWN: Mapping[str, Any] = {
 
 
 def announcement(port: int, drain_seconds: float) -> str:
-    """What to try, in plain words."""
+    """What to try."""
     return f"""\
 A toy inference server is running, and the sidecar asks it about three models:
   {STEADY:<14} is ready at once

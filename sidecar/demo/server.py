@@ -67,7 +67,7 @@ class ToyServer:
         creds: grpc.ServerCredentials | None = None,
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        """Listens on the port of 127.0.0.1, 0 for a free one; `port` then tells which.
+        """Listens on the port of 127.0.0.1, 0 for a free one; `port` is the one it has then.
 
         `options` are gRPC's, for the server.
         """

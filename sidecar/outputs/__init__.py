@@ -1,1 +1,1 @@
-"""Whoever is told of the health: each output reads a snapshot or observes the store."""
+"""What Kubernetes, Prometheus and people see. Each reads a snapshot or observes the store."""

@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 def log_change(change: Change) -> None:
     """Logs each status that moved, once: down is a warning, up is information.
 
-    What is down for another reason than before is told again, because the
-    server's own text stands nowhere else.
+    A check that fails for another reason than before is logged again, because
+    the server's own text is shown nowhere else.
     """
     observation = change.observation
     if observation is not None and logger.isEnabledFor(logging.DEBUG):
@@ -70,7 +70,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """One line for people: time, level, message, and what else is worth telling."""
+    """One line for people: time, level, message and fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line; control characters of the server's text cannot break it."""
@@ -145,7 +145,7 @@ def lines_dropped() -> int:
 
 
 def print_aside(text: str) -> None:
-    """Prints to standard output, without waiting until somebody reads it."""
+    """Prints to standard output, without waiting for a reader."""
     if sys.stdout is not None:
         stream = QueuedStream(sys.stdout)
         stream.write(f"{text}\n")

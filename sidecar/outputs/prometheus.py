@@ -46,17 +46,15 @@ class Scrape(Collector):
         yield from self._registry.collect()
 
     def _polls(self) -> Iterator[Metric]:
-        polls = CounterMetricFamily(
-            "inference_polls", "Questions asked of the server.", labels=("rpc",)
-        )
+        polls = CounterMetricFamily("inference_polls", "Calls made to the server.", labels=("rpc",))
         failures = CounterMetricFamily(
             "inference_poll_failures",
-            "Questions that were not answered with true, by reason.",
+            "Calls that did not succeed, by reason.",
             labels=("rpc", "reason"),
         )
         duration = HistogramMetricFamily(
             "inference_poll_duration_seconds",
-            "How long a question took, failed ones included.",
+            "Duration of a call, failed calls included.",
             labels=("rpc",),
         )
         for rpc, counts in self._counts.polls.items():
@@ -91,9 +89,9 @@ class Scrape(Collector):
     @staticmethod
     def _families() -> tuple[Family, ...]:
         return (
-            GaugeMetricFamily("inference_server_live", "Whether the server lives (cached)."),
+            GaugeMetricFamily("inference_server_live", "Whether the server is live (cached)."),
             GaugeMetricFamily(
-                "inference_server_ready", "Whether the server says that it is ready (cached)."
+                "inference_server_ready", "Whether the server reports that it is ready (cached)."
             ),
             GaugeMetricFamily(
                 "inference_model_ready", "Whether the model is ready (cached).", labels=MODEL_LABELS
@@ -110,7 +108,7 @@ class Scrape(Collector):
             ),
             GaugeMetricFamily(
                 "inference_last_success_timestamp_seconds",
-                "When the check was last answered with true, 0 if never.",
+                "When the check last succeeded, 0 if never.",
                 labels=CHECK_LABELS,
             ),
             GaugeMetricFamily(
@@ -128,12 +126,12 @@ class Reloads:
         self.successful = True
         self._successful = prom.Gauge(
             "inference_sidecar_config_last_reload_successful",
-            "Whether the last loading of the settings was successful.",
+            "Whether the last configuration reload was successful.",
             registry=registry,
         )
         self._loaded_at = prom.Gauge(
             "inference_sidecar_config_last_reload_success_timestamp_seconds",
-            "When the settings were last loaded successfully.",
+            "When the configuration was last loaded successfully.",
             registry=registry,
         )
         self._expiry = prom.Gauge(
@@ -166,7 +164,7 @@ class _LogLines(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The count of this moment."""
-        name, text = "log_lines_dropped", "Log lines that standard error did not take."
+        name, text = "log_lines_dropped", "Log lines that could not be written to standard error."
         yield CounterMetricFamily(f"inference_sidecar_{name}", text, value=self._dropped())
 
 

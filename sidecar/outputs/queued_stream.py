@@ -1,6 +1,6 @@
 """A text stream whose write never blocks: a daemon thread writes, and the rest is dropped.
 
-A pipe that nobody reads (a container runtime whose log writer hangs) blocks
+A pipe without a reader (a container runtime whose log writer hangs) blocks
 every writer, and with it the event loop and every endpoint.
 """
 
@@ -120,7 +120,7 @@ class QueuedStream(io.TextIOBase):
                 BlockingIOError
             ):  # another process that shares the descriptor made it non-blocking
                 _wait_writable(self._fd)
-            except OSError:  # nobody can read it any more, or the disk is full
+            except OSError:  # there is no reader any more, or the disk is full
                 break
         return data
 

@@ -21,7 +21,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # of models takes some of them, and nobody waits for longer.
 DEADLINE = 60
 Wanted = tuple[str, bool]  # the form of a page, and whether it is to be compressed
-Encoded = tuple[bytes, dict[str, str]]  # a body, and the headers that tell how it is encoded
+Encoded = tuple[bytes, dict[str, str]]  # a body, and the headers that say how it is encoded
 
 OPENMETRICS = "application/openmetrics-text"
 

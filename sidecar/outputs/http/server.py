@@ -1,4 +1,4 @@
-"""The port: who is let in, how many at once, and for how long."""
+"""The port: how many connections it accepts, and for how long."""
 
 import asyncio
 import contextlib
@@ -15,14 +15,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
-# Several times what a node with its kubelet and a crowd of scrapers needs, and
+# Several times what a kubelet and many scrapers need, and
 # far below the limit of descriptors that containers have.
 MOST_CONNECTIONS = 4096
 
 # For all else that is open: the server's connection, files, and what comes between two looks.
 SPARE_FILES = 1024
 
-# Those to whom an answer is on its way that they have not read yet. Each holds a copy of it, and
+# Connections whose client has not read the response yet. Each holds a copy of it, and
 # /status of a thousand models has a third of a megabyte.
 MOST_READERS = 16
 
@@ -86,7 +86,7 @@ def allow_many_connections() -> None:
     """Raises this process's limit of open files as far as connections need it, if it may.
 
     Each idle connection holds a descriptor, and without one left the kubelet
-    would not be heard. The soft limit is often 1024 where the hard one is far
+    would not be answered. The soft limit is often 1024 where the hard one is far
     above; macOS takes its own hard limit for an error.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -166,7 +166,7 @@ class HttpServer:
     ) -> web.BaseRequest:
         """Makes aiohttp's request of the message.
 
-        The header Expect is left unheard, as RFC 9110 (10.1.1) allows: no body
+        The header Expect is ignored, as RFC 9110 (10.1.1) allows: no body
         is read here, and aiohttp would quote an unknown expectation back, and
         fail where that is no UTF-8.
         """

@@ -15,7 +15,7 @@ from sidecar.core.snapshot import Snapshot
 from sidecar.core.state import CheckState, Probe
 from sidecar.history import LETTERS, NOTHING, Past
 
-BECAUSE = 20  # findings that are told of an endpoint; the others are in the checks
+BECAUSE = 20  # findings that are listed for an endpoint; the others are in the checks
 
 
 class Sidecar(NamedTuple):

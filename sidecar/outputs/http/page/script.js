@@ -168,7 +168,7 @@ function modelsSentence({ required, ready, needed }) {
 
 function trafficSentence(report) {
   if (report.draining) {
-    return "This sidecar was told to stop: /readyz fails until it has ended.";
+    return "This sidecar is stopping: /readyz fails until it has ended.";
   }
   const traffic = report.endpoints.readyz.passing ? "may be sent" : "is kept away";
   return `Traffic ${traffic}. ${modelsSentence(report.models)}`;
@@ -267,7 +267,7 @@ function showSidecar(report) {
     ["Version", report.version],
     ["Running for", formatPeriod(report.uptime_seconds)],
     ["Settings", `loaded ${formatAge(age)}${refused}`],
-    ["Drain", report.draining ? "going on: the sidecar was told to stop" : "no"],
+    ["Drain", report.draining ? "in progress: the sidecar is stopping" : "no"],
   ];
   const list = byId("sidecar");
   if (!list.children.length) {
@@ -403,7 +403,7 @@ function fillStatus(row, check) {
   row.status.replaceChildren(symbol(kind), " ", element("span", { className: kind }, text));
   row.node.classList.remove("changed");
   if (status !== undefined) {
-    void row.node.offsetWidth; // the animation starts anew only after a layout without it
+    void row.node.offsetWidth; // the animation restarts only after a layout without it
     row.node.classList.add("changed");
   }
   row.shown.status = kind + text;
@@ -562,7 +562,7 @@ function lossSentences() {
     const time = formatTime(new Date(latestAt));
     const age = formatPeriod((Date.now() - latestAt) / 1000);
     const [, words] = verdictOf(latest);
-    sentences.push(`What stands below is from ${time}, ${age} ago: then it said “${words}”.`);
+    sentences.push(`What is shown below is from ${time}, ${age} ago. The verdict was “${words}”.`);
   }
   return sentences;
 }
