@@ -128,7 +128,7 @@ def test_it_says_so_when_the_sidecar_no_longer_answers_and_when_it_does_again(br
                 sidecar.wait()
                 expect(verdict(page)).to_have_text("No answer from the sidecar")
                 expect(page.get_by_role("status")).to_have_text("No answer from the sidecar")
-                expect(page.locator("#reasons")).to_contain_text("then it said “Ready”")
+                expect(page.locator("#reasons")).to_contain_text("The verdict was “Ready”")
                 expect(page.get_by_text("Out of date; last at")).to_be_visible()
                 assert accessibility(page) == []
                 with running_sidecar(log, *flags):
