@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sidecar.client.description import (
         ModelIndex,
         ModelMetadata,
+        ModelStatistics,
         ServerMetadata,
         TensorMetadata,
     )
@@ -48,6 +49,7 @@ else:
         "InvalidInput": "errors",
         "ModelIndex": "description",
         "ModelMetadata": "description",
+        "ModelStatistics": "description",
         "RequestedOutput": "inference.request",
         "ServerMetadata": "description",
         "TensorMetadata": "description",
@@ -78,6 +80,7 @@ __all__ = [
     "InvalidInput",
     "ModelIndex",
     "ModelMetadata",
+    "ModelStatistics",
     "RequestedOutput",
     "ServerMetadata",
     "TensorMetadata",

@@ -6,7 +6,7 @@ from functools import partial
 from google.protobuf.message import Message
 
 from sidecar.client import description, protobuf
-from sidecar.client.description import ModelIndex, ModelMetadata, ServerMetadata
+from sidecar.client.description import ModelIndex, ModelMetadata, ModelStatistics, ServerMetadata
 from sidecar.client.health import EMPTY, HealthClient
 from sidecar.client.inference import streamed
 from sidecar.client.inference.request import InferRequest, to_bytes
@@ -128,3 +128,23 @@ class InferenceGRPCClient(HealthClient):
         request = messages.RepositoryIndexRequest(ready=ready)
         data, read = request.SerializeToString(), description.repository_index
         return await self._connection.call("RepositoryIndex", data, read, timeout, headers)
+
+    async def model_statistics(
+        self,
+        model_name: str = "",
+        model_version: str = "",
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+        headers: Headers | None = None,
+    ) -> tuple[ModelStatistics, ...]:
+        """Return what each version of a model has done since it was loaded (ModelStatistics).
+
+        model_name:     empty for all models.
+        model_version:  empty for all versions.
+
+        Triton has this call; other servers answer UNIMPLEMENTED.
+        """
+        request = protobuf.build(
+            messages.ModelStatisticsRequest, name=model_name, version=model_version
+        )
+        data, read = request.SerializeToString(), description.model_statistics
+        return await self._connection.call("ModelStatistics", data, read, timeout, headers)

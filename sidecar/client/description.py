@@ -77,6 +77,26 @@ class ModelIndex:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ModelStatistics:
+    """What a version of a model has done since it was loaded.
+
+    name, version:    the model and its version.
+    execution_count:  how often the model ran; a batch counts once.
+    success, fail:    requests that succeeded and that failed.
+    cache_hit:        requests that were answered from the response cache.
+
+    Source: Triton's statistics extension, ModelStatisticsResponse.
+    """
+
+    name: str
+    version: str
+    execution_count: int
+    success: int
+    fail: int
+    cache_hit: int
+
+
 def server_metadata(data: bytes) -> ServerMetadata:
     """Read a serialized ServerMetadataResponse. Raises Unreadable if it cannot be parsed."""
     reply = protobuf.parse(messages.ServerMetadataResponse, data)
@@ -102,4 +122,20 @@ def repository_index(data: bytes) -> tuple[ModelIndex, ...]:
     return tuple(
         ModelIndex(model.name, model.version, model.state.removeprefix("State."), model.reason)
         for model in reply.models
+    )
+
+
+def model_statistics(data: bytes) -> tuple[ModelStatistics, ...]:
+    """Read a serialized ModelStatisticsResponse. Raises Unreadable if it cannot be parsed."""
+    reply = protobuf.parse(messages.ModelStatisticsResponse, data)
+    return tuple(
+        ModelStatistics(
+            model.name,
+            model.version,
+            model.execution_count,
+            model.inference_stats.success.count,
+            model.inference_stats.fail.count,
+            model.inference_stats.cache_hit.count,
+        )
+        for model in reply.model_stats
     )

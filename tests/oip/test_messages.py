@@ -21,6 +21,7 @@ def test_the_service_has_the_protocols_name_and_calls():
     assert SERVICE == "inference.GRPCInferenceService"
     names = (
         "ServerLive ServerReady ModelReady ServerMetadata ModelMetadata RepositoryIndex ModelInfer"
+        " ModelStatistics"
     )
     stream = {"ModelStreamInfer": ("ModelInferRequest", "ModelStreamInferResponse")}
     assert methods == stream | {
