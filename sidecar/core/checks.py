@@ -4,6 +4,7 @@ The values that are made for every poll are tuples: a frozen dataclass takes
 more than twice as long to make, compare and hash, on every poll.
 """
 
+from enum import StrEnum
 from typing import NamedTuple
 
 from sidecar.core.reasons import Reason
@@ -31,6 +32,7 @@ class Check(NamedTuple):
 SERVER_LIVE = Check("server-live", "ServerLive")
 SERVER_READY = Check("server-ready", "ServerReady")
 MODEL = "model"
+CANARY = "canary"
 
 
 def model_ready(model: str, version: str = "") -> Check:
@@ -38,11 +40,26 @@ def model_ready(model: str, version: str = "") -> Check:
     return Check(MODEL, "ModelReady", model, version)
 
 
+def canary(model: str, version: str = "") -> Check:
+    """The check whether a model infers, in any version or in this one."""
+    return Check(CANARY, "ModelInfer", model, version)
+
+
+class Payload(StrEnum):
+    """Where the request of a canary comes from."""
+
+    GIVEN = "given"  # in the settings or in a file
+    BUILT = "built"  # from ModelMetadata
+    NONE = "none"  # it could not be built
+
+
 class Observation(NamedTuple):
     """One result of a check: its reason, when it came and how long it took.
 
     `at` is a monotonic time and `duration` what the call took, both in seconds. `detail`
-    is the server's own text; it goes to the log and nowhere else.
+    is the server's own text; it goes to the log and nowhere else. Of a canary, `payload`
+    says where its request comes from, `pending` whether it is still without a reply, and
+    `progress` whether its model finished other requests meanwhile.
     """
 
     check: Check
@@ -50,3 +67,6 @@ class Observation(NamedTuple):
     at: float
     duration: float
     detail: str = ""
+    payload: Payload | None = None
+    pending: bool = False
+    progress: bool = False

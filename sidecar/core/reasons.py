@@ -34,6 +34,8 @@ class Reason(StrEnum):
     DENIED = "denied"
     UNIMPLEMENTED = "unimplemented"
     ERROR = "error"
+    INVALID_REQUEST = "invalid_request"
+    WRONG_OUTPUT = "wrong_output"
 
 
 def for_each_reason(table: Mapping[Reason, V]) -> Mapping[Reason, V]:
@@ -107,6 +109,10 @@ REASONS: Mapping[Reason, Row] = for_each_reason(
         Reason.ERROR: Row(
             _C, _C, "e", NOT_READY, "the call failed; the sidecar's log has the server's text"
         ),
+        Reason.INVALID_REQUEST: Row(
+            _I, _S, "q", NOT_READY, "the server does not accept the canary's request"
+        ),
+        Reason.WRONG_OUTPUT: Row(_C, _S, "w", NOT_READY, "the canary's reply is not as expected"),
     }
 )
 

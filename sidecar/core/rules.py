@@ -4,19 +4,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from sidecar.core.checks import MODEL, SERVER_LIVE, Check
+from sidecar.core.checks import CANARY, MODEL, SERVER_LIVE, Check
 from sidecar.core.reasons import REASONS, Reason
 from sidecar.core.snapshot import Snapshot
-from sidecar.core.state import CheckState, Status
+from sidecar.core.status import CheckState, Status
 
 # Two reasons that no single result has: there is none yet, and the last one is too old.
 UNKNOWN = "unknown"
 STALE = "stale"
+# Of a canary: there is no request that the model is known to take, so it proves nothing.
+UNCONFIGURED = "unconfigured"
 
 MEANINGS: Mapping[str, str] = {
     **{answer: row.meaning for answer, row in REASONS.items()},
     UNKNOWN: "no result yet that proves anything",
     STALE: "the last result is too old to prove anything",
+    UNCONFIGURED: "no request is known that the model takes; give the canary one",
 }
 
 POLLER = "poller"
@@ -41,6 +44,8 @@ class Finding:
         if self.excluded:
             return f"[+]{self.name} excluded: ok"
         if self.passing:
+            if self.reason == UNCONFIGURED:
+                return f"[+]{self.name} ok: {UNCONFIGURED}"
             unproven = "" if self.reason == Reason.OK else f": not proven dead ({self.reason})"
             return f"[+]{self.name} ok{unproven}"
         return f"[-]{self.name} failed: {self.reason}"
@@ -79,7 +84,17 @@ def liveness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
     never_seen = state.first_serving_at is None
     spared = never_seen and snapshot.now - health.asked_since < snapshot.policy.startup_grace
     passing = state.status is not Status.NOT_SERVING or spared
-    return _one(Finding(SERVER_LIVE.name, passing, state.reason or UNKNOWN), exclude)
+    finding = _exclude(Finding(SERVER_LIVE.name, passing, state.reason or UNKNOWN), exclude)
+    if not health.restarts.wanted:
+        return Verdict(finding.passing, lambda: (finding,))
+
+    def iter_findings() -> Iterator[Finding]:
+        yield finding
+        for check in snapshot.beyond_help():
+            reason = health.checks[check].reason or UNKNOWN
+            yield _exclude(Finding(check.name, False, reason), exclude)
+
+    return Verdict(all(f.passing for f in iter_findings()), iter_findings)
 
 
 def readiness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
@@ -92,7 +107,7 @@ def readiness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
         for check, state in health.checks.items():
             yield _exclude(
                 Finding(check.name, False, STALE)
-                if snapshot.is_stale(state)
+                if snapshot.is_stale(state) and not passes(state)
                 else _finding(check, passes(state), state),
                 exclude,
             )
@@ -105,11 +120,13 @@ def startup(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
     health = snapshot.health
 
     def passes(state: CheckState) -> bool:
-        return health.has_started or state.first_serving_at is not None
+        started = health.has_started or state.first_serving_at is not None
+        return started or state.canary is not None
 
     def iter_findings() -> Iterator[Finding]:
         for check, state in health.checks.items():
-            yield _exclude(_finding(check, passes(state), state), exclude)
+            if state.canary is None:
+                yield _exclude(_finding(check, passes(state), state), exclude)
 
     return Verdict(_by_policy(snapshot, exclude, passes), iter_findings)
 
@@ -122,24 +139,32 @@ def progress(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
 
 
 def _finding(check: Check, passing: bool, state: CheckState) -> Finding:
-    return Finding(check.name, passing, Reason.OK if passing else state.reason or UNKNOWN)
+    if not passing:
+        return Finding(check.name, False, state.reason or UNKNOWN)
+    unproven = state.canary is not None and state.status is not Status.SERVING
+    return Finding(check.name, True, UNCONFIGURED if unproven else Reason.OK)
 
 
 def _by_policy(
     snapshot: Snapshot, exclude: Collection[str], passes: Callable[[CheckState], bool]
 ) -> bool:
-    """Whether every check that gates passes, of the models as many as the quorum wants."""
+    """Whether every check that gates passes, of the models as many as the quorum wants.
+
+    A model counts once: it passes when it is ready and its canary passes too.
+    """
     checks = snapshot.health.checks
     if all(map(passes, checks.values())):
         return True  # by any policy
-    models = []
+    models: dict[tuple[str, str], bool] = {}
     for check, state in checks.items():
-        if snapshot.gates(check) and not (exclude and check.name in exclude):
-            if check.kind == MODEL:
-                models.append(passes(state))
-            elif not passes(state):
-                return False
-    return sum(models) >= snapshot.policy.quorum.of(len(models))
+        if not snapshot.gates(check) or (exclude and _is_excluded(check.name, exclude)):
+            continue
+        if check.kind in (MODEL, CANARY):
+            key = check.model, check.version
+            models[key] = models.get(key, True) and passes(state)
+        elif not passes(state):
+            return False
+    return sum(models.values()) >= snapshot.policy.quorum.of(len(models))
 
 
 def _one(finding: Finding, exclude: Collection[str]) -> Verdict:
@@ -148,9 +173,15 @@ def _one(finding: Finding, exclude: Collection[str]) -> Verdict:
 
 
 def _exclude(finding: Finding, exclude: Collection[str]) -> Finding:
-    if finding.name not in exclude:
+    if not _is_excluded(finding.name, exclude):
         return finding
     return replace(finding, passing=True, reason=Reason.OK, excluded=True)
+
+
+def _is_excluded(name: str, exclude: Collection[str]) -> bool:
+    """Whether a check is left out by its name; a canary is by its model's too."""
+    kind, _, model = name.partition(":")
+    return name in exclude or (kind == CANARY and f"{MODEL}:{model}" in exclude)
 
 
 class Rule(Protocol):

@@ -1,130 +1,26 @@
-"""The state machine: everything that can move a status is in this file.
+"""The state machine: the health, and every event that can change it.
 
-What each reason does to a status is in the table of reasons.py.
+status.py has what one result does to the status of its check.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
-from sidecar.core.checks import SERVER_LIVE, Check, Observation
-from sidecar.core.reasons import CALM, REASONS, Effect, Reason, Thresholds
-
-
-class Status(StrEnum):
-    """What is believed of a check. Unknown is never good enough."""
-
-    UNKNOWN = "UNKNOWN"
-    SERVING = "SERVING"
-    NOT_SERVING = "NOT_SERVING"
-
-
-class Probe(StrEnum):
-    """What a status is used for, as Kubernetes calls it."""
-
-    LIVENESS = "liveness"
-    READINESS = "readiness"
-
-
-class CheckState(NamedTuple):
-    """What is known of one check for one probe. Times are monotonic seconds.
-
-    `reason` is that of the status: `ok` while serving, the latest failure
-    while not serving, None before any result has moved it. `reasons` are
-    all that there were since it was not serving. `first_serving_at`: for
-    readiness, of the server that runs now. `failed_at`: when a failure was
-    last counted; `succeeded_at`: the last success.
-    """
-
-    since: float
-    status: Status = Status.UNKNOWN
-    reason: Reason | None = None
-    last_reason: Reason | None = None
-    observed_at: float | None = None
-    duration: float | None = None
-    first_serving_at: float | None = None
-    failures: int = 0
-    failed_at: float | None = None
-    successes: int = 0
-    succeeded_at: float | None = None
-    reasons: frozenset[Reason] = frozenset()
-
-
-def step(
-    state: CheckState, observation: Observation, probe: Probe, thresholds: Thresholds
-) -> CheckState:
-    """The state after one more observation."""
-    row = REASONS[observation.reason]
-    effect = row.readiness if probe is Probe.READINESS else row.liveness
-    if effect is Effect.NONE:
-        return state._replace(
-            reason=state.reason or observation.reason,
-            last_reason=observation.reason,
-            observed_at=observation.at,
-            duration=observation.duration,
-        )
-    failing = effect is not Effect.SUCCESS
-    succeeded_at = state.succeeded_at if failing else observation.at
-    failures, failed_at, successes = 0, None, state.successes + 1
-    early = succeeded_at is not None and observation.at - succeeded_at < thresholds.min_duration
-    if failing:
-        failures, failed_at = _count(state, observation, thresholds, early=early)
-        successes = 0
-
-    status = state.status
-    enough = failing and failures >= thresholds.failure
-    if effect is Effect.IMMEDIATE or (
-        enough and (not early or observation.reason is Reason.UNREACHABLE)
-    ):
-        status = Status.NOT_SERVING
-    elif not failing and successes >= thresholds.success:
-        status = Status.SERVING
-
-    reason = state.reason
-    if status is Status.SERVING:
-        reason = Reason.OK
-    elif observation.reason is not Reason.OK:
-        reason = observation.reason
-
-    reasons: frozenset[Reason] = frozenset()
-    if status is Status.NOT_SERVING:
-        reasons = state.reasons | {observation.reason} - {Reason.OK}
-
-    first_serving_at = state.first_serving_at
-    if first_serving_at is None and status is Status.SERVING:
-        first_serving_at = observation.at
-
-    return CheckState(
-        since=state.since if status is state.status else observation.at,
-        status=status,
-        reason=reason,
-        last_reason=observation.reason,
-        observed_at=observation.at,
-        duration=observation.duration,
-        first_serving_at=first_serving_at,
-        failures=failures,
-        failed_at=failed_at,
-        successes=successes,
-        succeeded_at=succeeded_at,
-        reasons=reasons,
-    )
-
-
-def _count(
-    state: CheckState, observation: Observation, thresholds: Thresholds, *, early: bool
-) -> tuple[int, float]:
-    """How many failures there are in a row with this one, and when one was last counted."""
-    failures, failed_at = state.failures, state.failed_at
-    if (
-        early
-        and observation.reason is Reason.UNREACHABLE
-        and state.last_reason is not Reason.UNREACHABLE
-    ):
-        return 1, observation.at  # what came before is no part of this row
-    if failed_at is None or observation.at - failed_at >= thresholds.min_failure_interval:
-        return failures + 1, observation.at
-    return failures, failed_at
+from sidecar.core.canary import Canary, Restarts
+from sidecar.core.checks import CANARY, MODEL, SERVER_LIVE, Check, Observation, Payload, canary
+from sidecar.core.reasons import CALM, REASONS, Reason, Thresholds
+from sidecar.core.status import (
+    NO_CANARIES,
+    Canaries,
+    CheckState,
+    Probe,
+    Status,
+    reset_canary,
+    step,
+    step_canary,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +49,7 @@ class Health(NamedTuple):
     `has_started`: the server that runs now has passed startup by other checks
     than these. `startup_began_at`: the start, or when the server before it was
     first found unreachable. `asked_since`: when this address was asked first.
+    `opened`: when each canary that is in flight was sent.
     """
 
     started_at: float
@@ -163,72 +60,147 @@ class Health(NamedTuple):
     checks: Mapping[Check, CheckState]
     liveness: Thresholds
     readiness: Thresholds
+    canaries: Canaries = NO_CANARIES
+    opened: Mapping[Check, float] = MappingProxyType({})
+    restarts: Restarts = Restarts()
     draining: bool = False
     has_started: bool = False
 
     @classmethod
     def initial(
-        cls, checks: Iterable[Check], now: float, liveness: Thresholds, readiness: Thresholds
+        cls,
+        checks: Iterable[Check],
+        now: float,
+        liveness: Thresholds,
+        readiness: Thresholds,
+        canaries: Canaries = NO_CANARIES,
     ) -> "Health":
         """Before the first observation: everything is unknown."""
+        known = {check: canaries.fresh(check, now) for check in checks}
         live = CheckState(since=now)
-        known = dict.fromkeys(checks, live)
-        return cls(now, now, now, now, live, known, liveness, readiness)
+        return cls(now, now, now, now, live, known, liveness, readiness, canaries)
 
     @property
     def all_healthy(self) -> bool:
-        """Whether all is well: everything is serving and nothing else was said since."""
+        """Whether everything is serving and no result since was a failure, canaries aside.
+
+        It decides how soon the next round starts, on which canaries have no influence.
+        """
         states = (self.live, *self.checks.values())
-        return all(s.status is Status.SERVING and s.last_reason in CALM for s in states)
+        return all(
+            s.status is Status.SERVING and s.last_reason in CALM for s in states if not s.canary
+        )
 
     def observe(self, observation: Observation) -> tuple["Health", tuple[Transition, ...]]:
         """The health after one more observation, and every status that it moved.
 
-        When ServerLive finds the server silent, every other check inherits
-        that reason; when the server is gone, the next one has its start-up
-        before it. An observation of a check that was removed is dropped.
+        When ServerLive finds the server silent, every other check but the
+        canaries inherits that reason; when the server is gone, the next one has
+        its start-up before it. An observation of a check that was removed is
+        dropped.
         """
         check, live = observation.check, self.live
         if check not in self.checks:
             return self, ()
+        if check.kind == CANARY:
+            return self._observe_canary(observation)
         checks = dict(self.checks)
         transitions, gone = [], False
         affected: Iterable[Check] = (check,)
         if check == SERVER_LIVE:
-            live = step(live, observation, Probe.LIVENESS, self.liveness)
+            if not self._waits_for_canary(observation):
+                live = step(live, observation, Probe.LIVENESS, self.liveness)
             transitions += _transition(check, Probe.LIVENESS, self.live, live, observation)
             if REASONS[observation.reason].silences:
-                affected = checks
+                affected = [each for each in checks if each.kind != CANARY]
             there = self.live.last_reason not in (None, Reason.UNREACHABLE)
             gone = there and observation.reason is Reason.UNREACHABLE
+        unproven = []
         for each in affected:
             before = checks[each]
             after = step(before, observation, Probe.READINESS, self.readiness)
             checks[each] = after._replace(first_serving_at=None) if gone else after
             transitions += _transition(each, Probe.READINESS, before, after, observation)
+            if each.kind == MODEL and after.status is Status.NOT_SERVING is not before.status:
+                unproven.append(canary(each.model, each.version))
         health = self._replace(live=live, checks=checks, last_observation_at=observation.at)
         if gone:
+            unproven = [each for each in checks if each.kind == CANARY]
             health = health._replace(startup_began_at=observation.at, has_started=False)
+        if unproven:
+            health = health.reset_canaries(unproven, observation.at)
         return health, tuple(transitions)
 
+    def _observe_canary(self, observation: Observation) -> tuple["Health", tuple[Transition, ...]]:
+        check = observation.check
+        before = self.checks[check]
+        after = step_canary(before, observation, self.canaries.rules)
+        health = self.close_canary(check)._replace(checks={**self.checks, check: after})
+        return health, tuple(_transition(check, Probe.READINESS, before, after, observation))
+
+    def _waits_for_canary(self, observation: Observation) -> bool:
+        """Whether a canary in flight may be what keeps ServerLive from an answer.
+
+        It is on servers that infer in the thread that answers.
+        """
+        if observation.reason is not Reason.TIMEOUT:
+            return False
+        timeout = self.canaries.rules.timeout
+        return any(observation.at - at < timeout for at in self.opened.values())
+
+    def open_canary(self, check: Check, now: float) -> "Health":
+        """The health once a canary was sent."""
+        return self._replace(opened={**self.opened, check: now})
+
+    def close_canary(self, check: Check) -> "Health":
+        """The health once a canary has ended."""
+        return self._replace(opened={c: at for c, at in self.opened.items() if c != check})
+
+    def skip_canary(self, check: Check, now: float) -> "Health":
+        """The health when real traffic has proven a model in the place of its canary."""
+        state = self.checks[check]
+        known = (state.canary or Canary()).skip()
+        after = state._replace(observed_at=now, canary=known)
+        return self._replace(checks={**self.checks, check: after})
+
+    def reset_canaries(self, unproven: Iterable[Check], now: float) -> "Health":
+        """The health when these canaries' models have to be proven again."""
+        checks, rules = dict(self.checks), self.canaries.rules
+        for check in unproven:
+            if check in checks:
+                checks[check] = reset_canary(checks[check], now, rules)
+        return self._replace(checks=checks)
+
     def asking(
-        self, checks: Iterable[Check], now: float, liveness: Thresholds, readiness: Thresholds
+        self,
+        checks: Iterable[Check],
+        now: float,
+        liveness: Thresholds,
+        readiness: Thresholds,
+        canaries: Canaries = NO_CANARIES,
     ) -> "Health":
         """The health with other checks or thresholds from now on; a check that stays is kept."""
-        fresh = CheckState(since=now)
+        known = {c: self.checks.get(c) or canaries.fresh(c, now) for c in checks}
         return self._replace(
-            checks={check: self.checks.get(check, fresh) for check in checks},
-            liveness=liveness,
-            readiness=readiness,
+            checks=known, liveness=liveness, readiness=readiness, canaries=canaries
         )
+
+    def with_other_payloads(self, changed: Iterable[Check]) -> "Health":
+        """The health when other requests were given for these canaries."""
+        checks = dict(self.checks)
+        for check in changed:
+            payload = Payload.GIVEN if check in self.canaries.given else Payload.BUILT
+            known = (checks[check].canary or Canary()).with_other(payload)
+            checks[check] = checks[check]._replace(canary=known)
+        return self._replace(checks=checks)
 
     def forget(self, now: float) -> "Health":
         """The health when the checks ask another server from now on: all is unknown."""
-        fresh = CheckState(since=now)
         return self._replace(
             asked_since=now,
-            live=fresh,
-            checks=dict.fromkeys(self.checks, fresh),
+            live=CheckState(since=now),
+            checks={check: self.canaries.fresh(check, now) for check in self.checks},
+            opened={},
             startup_began_at=now,
             has_started=False,
         )

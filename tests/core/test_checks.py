@@ -22,7 +22,7 @@ def test_a_check_is_named_as_in_bodies_and_paths(check, name):
 def test_the_answers_are_those_of_the_contract():
     words = (
         "ok not_ready model_not_found unreachable shutting_down timeout busy rejected tls denied"
-        " unimplemented error"
+        " unimplemented error invalid_request wrong_output"
     )
     assert " ".join(Reason) == words
 

@@ -13,7 +13,8 @@ from sidecar.core.checks import SERVER_LIVE, Observation
 from sidecar.core.reasons import Reason, Thresholds
 from sidecar.core.rules import ENDPOINTS, liveness, progress, readiness
 from sidecar.core.snapshot import Policy, Snapshot
-from sidecar.core.state import CheckState, Health
+from sidecar.core.state import Health
+from sidecar.core.status import CheckState
 from tests.core.folding import CHECKS, A
 
 IMMEDIATE = [
@@ -24,8 +25,9 @@ IMMEDIATE = [
     "tls",
     "denied",
     "unimplemented",
+    "invalid_request",
 ]
-COUNTED_READINESS = ["timeout", "rejected", "error"]
+COUNTED_READINESS = ["timeout", "rejected", "error", "wrong_output"]
 COUNTED_LIVENESS = ["not_ready", "unreachable", "timeout", "error"]
 ALIVE = sorted(set(Reason) - set(COUNTED_LIVENESS))
 SILENT = ["unreachable", "timeout", "tls"]

@@ -11,13 +11,8 @@ from sidecar.core.reasons import (
     evidence_of_life,
     for_each_reason,
 )
-from sidecar.core.state import (
-    CheckState,
-    Probe,
-    Status,
-    Transition,
-    step,
-)
+from sidecar.core.state import Transition
+from sidecar.core.status import CheckState, Probe, Status, step
 from tests.core.folding import CHECKS, A, B, all_ok, fold, fold_all, initial, saw
 
 UNKNOWN, SERVING, NOT_SERVING = Status.UNKNOWN, Status.SERVING, Status.NOT_SERVING
@@ -36,6 +31,8 @@ CONTRACT = [
     ("denied", "immediate", "immediate"),
     ("unimplemented", "immediate", "immediate"),
     ("error", "counted", "counted"),
+    ("invalid_request", "immediate", "immediate"),
+    ("wrong_output", "counted", "immediate"),
 ]
 
 

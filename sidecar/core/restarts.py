@@ -1,0 +1,33 @@
+"""Whether a restart is asked for because of canaries, and how many within an hour."""
+
+from sidecar.core.canary import Restarts
+from sidecar.core.rules import readiness
+from sidecar.core.snapshot import Snapshot
+
+HOUR = 3600
+
+
+def review(snapshot: Snapshot) -> Restarts:
+    """The restarts after what is known now; to be kept in the health.
+
+    One is wanted while /readyz fails because of canaries that are beyond help,
+    and withheld when as many as are allowed were wanted within the last hour.
+    """
+    health = snapshot.health
+    before, rules = health.restarts, health.canaries.rules
+    dead = {check.name for check in snapshot.beyond_help()}
+    because = not readiness(snapshot).passing and readiness(snapshot, dead).passing
+    if not (dead and because):
+        return before._replace(wanted=False, withheld=False)
+    if before.wanted:
+        return before
+    times = tuple(at for at in before.times if snapshot.now - at < HOUR)
+    if len(times) < rules.max_restarts_per_hour:
+        return Restarts(
+            wanted=True,
+            times=(*times, snapshot.now),
+            requested_total=before.requested_total + 1,
+            withheld_total=before.withheld_total,
+        )
+    withheld_total = before.withheld_total + (not before.withheld)
+    return before._replace(withheld=True, times=times, withheld_total=withheld_total)

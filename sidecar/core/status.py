@@ -1,0 +1,188 @@
+"""The state of one check: what a result does to its status.
+
+What each reason does is in the table of reasons.py. Canaries have rules of their own, in canary.py.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from sidecar.core.canary import Canary, CanaryRules, Outcome
+from sidecar.core.checks import CANARY, Check, Observation, Payload
+from sidecar.core.reasons import REASONS, Effect, Reason, Thresholds
+
+
+class Status(StrEnum):
+    """What is believed of a check. Unknown is never good enough."""
+
+    UNKNOWN = "UNKNOWN"
+    SERVING = "SERVING"
+    NOT_SERVING = "NOT_SERVING"
+
+
+class Probe(StrEnum):
+    """What a status is used for, as Kubernetes calls it."""
+
+    LIVENESS = "liveness"
+    READINESS = "readiness"
+
+
+class CheckState(NamedTuple):
+    """What is known of one check for one probe. Times are monotonic seconds.
+
+    `reason` is that of the status: `ok` while serving, the latest failure
+    while not serving, None before any result has moved it. `reasons` are
+    all that there were since it was not serving. `first_serving_at`: for
+    readiness, of the server that runs now. `failed_at`: when a failure was
+    last counted; `succeeded_at`: the last success.
+    """
+
+    since: float
+    status: Status = Status.UNKNOWN
+    reason: Reason | None = None
+    last_reason: Reason | None = None
+    observed_at: float | None = None
+    duration: float | None = None
+    first_serving_at: float | None = None
+    failures: int = 0
+    failed_at: float | None = None
+    successes: int = 0
+    succeeded_at: float | None = None
+    reasons: frozenset[Reason] = frozenset()
+    canary: Canary | None = None
+
+
+def step(
+    state: CheckState, observation: Observation, probe: Probe, thresholds: Thresholds
+) -> CheckState:
+    """The state after one more observation."""
+    row = REASONS[observation.reason]
+    effect = row.readiness if probe is Probe.READINESS else row.liveness
+    if effect is Effect.NONE:
+        return state._replace(
+            reason=state.reason or observation.reason,
+            last_reason=observation.reason,
+            observed_at=observation.at,
+            duration=observation.duration,
+        )
+    failing = effect is not Effect.SUCCESS
+    succeeded_at = state.succeeded_at if failing else observation.at
+    failures, failed_at, successes = 0, None, state.successes + 1
+    early = succeeded_at is not None and observation.at - succeeded_at < thresholds.min_duration
+    if failing:
+        failures, failed_at = _count(state, observation, thresholds, early=early)
+        successes = 0
+
+    status = state.status
+    enough = failing and failures >= thresholds.failure
+    if effect is Effect.IMMEDIATE or (
+        enough and (not early or observation.reason is Reason.UNREACHABLE)
+    ):
+        status = Status.NOT_SERVING
+    elif not failing and successes >= thresholds.success:
+        status = Status.SERVING
+
+    reason = state.reason
+    if status is Status.SERVING:
+        reason = Reason.OK
+    elif observation.reason is not Reason.OK:
+        reason = observation.reason
+
+    reasons: frozenset[Reason] = frozenset()
+    if status is Status.NOT_SERVING:
+        reasons = state.reasons | {observation.reason} - {Reason.OK}
+
+    return CheckState(
+        since=state.since if status is state.status else observation.at,
+        status=status,
+        reason=reason,
+        last_reason=observation.reason,
+        observed_at=observation.at,
+        duration=observation.duration,
+        first_serving_at=_first_serving_at(state, status, observation.at),
+        failures=failures,
+        failed_at=failed_at,
+        successes=successes,
+        succeeded_at=succeeded_at,
+        reasons=reasons,
+    )
+
+
+def _count(
+    state: CheckState, observation: Observation, thresholds: Thresholds, *, early: bool
+) -> tuple[int, float]:
+    """How many failures there are in a row with this one, and when one was last counted."""
+    failures, failed_at = state.failures, state.failed_at
+    if (
+        early
+        and observation.reason is Reason.UNREACHABLE
+        and state.last_reason is not Reason.UNREACHABLE
+    ):
+        return 1, observation.at  # what came before is no part of this row
+    if failed_at is None or observation.at - failed_at >= thresholds.min_failure_interval:
+        return failures + 1, observation.at
+    return failures, failed_at
+
+
+def step_canary(state: CheckState, observation: Observation, rules: CanaryRules) -> CheckState:
+    """The state of a canary after one more result, or one more time-out of the same."""
+    known, outcome = (state.canary or Canary()).fold(observation, rules)
+    status = {
+        Outcome.SERVING: Status.SERVING,
+        Outcome.NOT_SERVING: Status.NOT_SERVING,
+        Outcome.UNCONFIGURED: Status.UNKNOWN,
+        Outcome.UNCHANGED: state.status,
+    }[outcome]
+    reason = Reason.OK if status is Status.SERVING else state.reason
+    if status is not Status.SERVING and observation.reason is not Reason.OK:
+        reason = observation.reason
+    # Busy without a sign of progress proves nothing: the status stays until it is stale.
+    is_fresh = observation.reason is not Reason.BUSY or observation.progress
+    reasons: frozenset[Reason] = frozenset()
+    if status is Status.NOT_SERVING:
+        reasons = state.reasons | {observation.reason} - {Reason.OK}
+    return state._replace(
+        since=state.since if status is state.status else observation.at,
+        status=status,
+        reason=reason,
+        last_reason=observation.reason,
+        observed_at=observation.at if is_fresh else state.observed_at,
+        duration=observation.duration,
+        first_serving_at=_first_serving_at(state, status, observation.at),
+        reasons=reasons,
+        canary=known,
+    )
+
+
+def reset_canary(state: CheckState, now: float, rules: CanaryRules) -> CheckState:
+    """The state of a canary whose model has to be proven again."""
+    return CheckState(since=now, canary=(state.canary or Canary()).reset(rules))
+
+
+def _first_serving_at(state: CheckState, status: Status, at: float) -> float | None:
+    if state.first_serving_at is None and status is Status.SERVING:
+        return at
+    return state.first_serving_at
+
+
+class Canaries(NamedTuple):
+    """How canaries are judged, and whose payload is given and not built."""
+
+    rules: CanaryRules = CanaryRules()
+    given: frozenset[Check] = frozenset()
+    trusts_built: bool = False  # although no such request has ever succeeded
+
+    def fresh(self, check: Check, now: float) -> CheckState:
+        """The state of a check before its first result."""
+        if check.kind != CANARY:
+            return CheckState(since=now)
+        payload = Payload.GIVEN if check in self.given else Payload.BUILT
+        known = Canary(payload, needed=self.rules.warmup, has_succeeded=self.trusts_built)
+        return CheckState(since=now, canary=known)
+
+    def once(self) -> "Canaries":
+        """For a single result of each canary, which decides."""
+        rules = self.rules._replace(failure_threshold=1, window=1, success_threshold=1, warmup=1)
+        return self._replace(rules=rules, trusts_built=True)
+
+
+NO_CANARIES = Canaries()
