@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from sidecar.demo.inference import INPUTS, Statistics, Tensor, echo, metadata, statistics
 from sidecar.oip import SERVICE, messages
 
 Request = TypeVar("Request", bound=Message)
@@ -47,16 +48,27 @@ class ToyServer:
                   means ready when all models are.
     models:       the answer for each model, by `name` or `name:version`; one
                   that is not here is NOT_FOUND.
+    inferences:   the answer to an inference by each model; True, which is that
+                  of models that are not here, returns its inputs.
+    inputs:       what each model declares in its metadata; INPUTS for others.
+    statistics:   what Triton would count, by model; a model that is not here has none.
+    inferring:    how many inferences of each model are in flight.
     asked:        how often each call was made.
     metadata:     what came with the latest call.
+    peers:        the connections over which inferences came.
     """
 
     def __init__(self, models: dict[str, Reply] | None = None, *, service: str = SERVICE) -> None:
         self.live: Reply = True
         self.ready: Reply | None = None
         self.models: dict[str, Reply] = dict(models or {})
+        self.inferences: dict[str, Reply] = {}
+        self.inputs: dict[str, Sequence[Tensor]] = {}
+        self.statistics: dict[str, Statistics] = {}
+        self.inferring: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
         self.metadata: dict[str, str | bytes] = {}
+        self.peers: set[str] = set()
         self.port = 0
         self._service = service
         self._server: grpc.aio.Server | None = None
@@ -93,19 +105,35 @@ class ToyServer:
                 "ServerLive",
                 messages.ServerLiveRequest,
                 lambda _: self.live,
-                lambda value: messages.ServerLiveResponse(live=value),
+                lambda value, _: messages.ServerLiveResponse(live=value),
             ),
             "ServerReady": self._handler(
                 "ServerReady",
                 messages.ServerReadyRequest,
                 lambda _: self._server_ready(),
-                lambda value: messages.ServerReadyResponse(ready=value),
+                lambda value, _: messages.ServerReadyResponse(ready=value),
             ),
             "ModelReady": self._handler(
                 "ModelReady",
                 messages.ModelReadyRequest,
                 self._model_ready,
-                lambda value: messages.ModelReadyResponse(ready=value),
+                lambda value, _: messages.ModelReadyResponse(ready=value),
+            ),
+            "ModelMetadata": self._handler(
+                "ModelMetadata",
+                messages.ModelMetadataRequest,
+                self._model_ready,
+                lambda _, request: metadata(request.name, self.inputs.get(request.name, INPUTS)),
+            ),
+            "ModelInfer": self._inference_handler(),
+            "ModelStatistics": self._handler(
+                "ModelStatistics",
+                messages.ModelStatisticsRequest,
+                lambda request: (
+                    request.name in self.statistics
+                    or Refusal(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+                ),
+                lambda _, request: statistics(request.name, self.statistics[request.name]),
             ),
         }
 
@@ -137,12 +165,19 @@ class ToyServer:
         missing = Refusal(grpc.StatusCode.NOT_FOUND, f"no model is called {name}")
         return self.models.get(name, missing)
 
+    def choose_inference(self, request: messages.ModelInferRequest) -> Reply:
+        """The answer to an inference."""
+        ready = self.models.get(request.model_name)
+        if ready is not True:
+            return Refusal(grpc.StatusCode.UNAVAILABLE, f"{request.model_name} is not ready")
+        return self.inferences.get(request.model_name, True)
+
     def _handler(
         self,
         rpc: str,
         request_type: type[Request],
         choose: Callable[[Request], Reply],
-        wrap: Callable[[bool], Message],
+        wrap: Callable[[bool, Request], Message],
     ) -> "grpc.RpcMethodHandler[Request, bytes]":
         async def handle(
             request: Request, context: "grpc.aio.ServicerContext[Request, bytes]"
@@ -157,8 +192,36 @@ class ToyServer:
                 await context.abort(reply.code, reply.details)
             if isinstance(reply, Silence):
                 await asyncio.Event().wait()
-            return reply if isinstance(reply, bytes) else wrap(bool(reply)).SerializeToString()
+            if isinstance(reply, bytes):
+                return reply
+            return wrap(bool(reply), request).SerializeToString()
 
         return grpc.unary_unary_rpc_method_handler(
             handle, request_deserializer=request_type.FromString
+        )
+
+    def _inference_handler(self) -> "grpc.RpcMethodHandler[messages.ModelInferRequest, bytes]":
+        """Answers inferences, and counts those in flight and those that have ended."""
+        handler = self._handler(
+            "ModelInfer", messages.ModelInferRequest, self.choose_inference, lambda _, r: echo(r)
+        )
+        answer: Any = handler.unary_unary
+
+        async def handle(request: messages.ModelInferRequest, context: Any) -> Any:
+            model = request.model_name
+            counted = self.statistics.get(model, Statistics())
+            self.inferring[model] += 1
+            self.peers.add(context.peer())
+            failures = 1
+            try:
+                reply = await answer(request, context)
+                failures = 0
+                return reply
+            finally:
+                self.inferring[model] -= 1
+                counted.executions += 1
+                counted.failures += failures
+
+        return grpc.unary_unary_rpc_method_handler(
+            handle, request_deserializer=messages.ModelInferRequest.FromString
         )
