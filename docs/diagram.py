@@ -7,7 +7,7 @@ from typing import NamedTuple
 from docs.reference import table as markdown
 from sidecar.core.checks import SERVER_LIVE, Observation
 from sidecar.core.reasons import REASONS, Effect, Thresholds
-from sidecar.core.state import CheckState, Probe, Status, step
+from sidecar.core.status import CheckState, Probe, Status, step
 
 FAILURE, SUCCESS = 3, 2  # thresholds that tell apart what takes one, success or failure in a row
 TIMES = {SUCCESS: "success threshold", FAILURE: "failure threshold"}

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from sidecar.config import Settings
 from sidecar.config.types import Allowed
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, model_ready
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, canary, model_ready
 from sidecar.core.reasons import REASONS, Effect, Thresholds
 from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.core.state import Health
@@ -125,7 +125,7 @@ def families() -> Iterator[Metric]:
     """Every metric of this project, as a scrape shows it."""
     registry = process_registry(lambda: 0)
     Reloads(registry).succeeded(0, {"ca": 0})
-    checks = (SERVER_LIVE, SERVER_READY, model_ready("a", "1"))
+    checks = (SERVER_LIVE, SERVER_READY, model_ready("a", "1"), canary("a", "1"))
     health = Health.initial(checks, 0, Thresholds(), Thresholds())
     snapshot = Snapshot(health, 0, Policy(max_age=1))
     counts = PollCounter(lambda: 0).counts()

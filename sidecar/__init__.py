@@ -4,10 +4,12 @@ cli/            the commands, their flags and exit codes
 runtime.py      the composition root: builds every part, applies new settings, stops in order
 config/         every setting, where it comes from, its errors; watches the files
 scheduler.py    when each check is probed, and how many at once
+canaries.py     when canaries are sent
 ratelimit.py    the token bucket that limits rounds in a row
 probes/         how each kind of check is asked, and from a gRPC status to a reason
 store.py        the current health, the one thing that changes; notifies its observers
 core/           what the results prove: reasons, state machine, rules; pure
+payloads/       the requests of canaries, and the judgement of their replies
 history.py      the last results of each check
 outputs/        what the kubelet, Prometheus and people see
 blocking.py     blocking calls in daemon threads, with a deadline

@@ -64,7 +64,7 @@ class History:
         if change.observation is None:
             self._keep(change)
             return
-        pasts, (check, reason, at, duration, _detail) = self._pasts, change.observation
+        pasts, (check, reason, at, duration, *_) = self._pasts, change.observation
         silent = check == SERVER_LIVE and REASONS[reason].silences
         for each in pasts if silent else (check,):
             pasts[each] = pasts[each].then(reason, at, duration)

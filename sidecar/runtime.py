@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar import __version__
 from sidecar.blocking import BlockingCalls
@@ -33,7 +33,10 @@ from sidecar.outputs.http.server import HttpServer, address
 from sidecar.outputs.poll_counter import PollCounter
 from sidecar.probes.prober import Prober, SwappableProber
 from sidecar.scheduler import Scheduler
-from sidecar.store import HealthStore
+from sidecar.store import Change, HealthStore
+
+if TYPE_CHECKING:
+    from sidecar.canaries import CanaryRunner
 
 logger = logging.getLogger(__name__)
 
@@ -75,17 +78,19 @@ class Runtime:
     ) -> None:
         self._loaded = loaded
         self._config = config
-        self._read = partial(files.read, load, config)
+        self._read = partial(_read, load, config)
         self.settings = settings = loaded.settings
         self._policy = settings.policy
         self._clock = time.monotonic
-        checks = settings.checks
+        checks = loaded.checks
         self.history = History(checks)
         self._counter = PollCounter(time.time)
         self._registry = prometheus.process_registry(log.lines_dropped)
         self._reloads = prometheus.Reloads(self._registry)
-        health = Health.initial(checks, self._clock(), settings.liveness, settings.readiness)
-        self.store = HealthStore(health, [self._counter, log.log_change, self.history])
+        thresholds = settings.liveness, settings.readiness
+        health = Health.initial(checks, self._clock(), *thresholds, loaded.judging)
+        observers = (self._counter, log.log_change, self.history, self._notify_canaries)
+        self.store = HealthStore(health, observers)
         self.prober = SwappableProber(Prober(loaded.target, self._clock))
         self.scheduler = Scheduler(
             self.store,
@@ -96,6 +101,8 @@ class Runtime:
             sleep=asyncio.sleep,
             uniform=random.uniform,
         )
+        self._canaries: CanaryRunner | None = None
+        self._canaries_replaced = asyncio.Event()
         self._in_force(loaded)
 
     def snapshot(self) -> Snapshot:
@@ -138,9 +145,15 @@ class Runtime:
         now = self._clock()
         self.settings, self._policy = settings, settings.policy
         health = self.store.health._replace(has_started=has_started)
-        health = health.asking(settings.checks, now, settings.liveness, settings.readiness)
+        thresholds = settings.liveness, settings.readiness
+        health = health.asking(loaded.checks, now, *thresholds, loaded.judging)
+        before = self._loaded.canaries
+        health = health.with_other_payloads(
+            check for check, given in loaded.canaries.items() if before.get(check, given) != given
+        )
         self.store.reload(health.forget(now) if other_server else health, other_server=other_server)
         self.scheduler.schedule = settings.schedule
+        self._canaries_replaced.set()
         log.configure(settings.log_level, settings.log_format)
         self._in_force(loaded)
         logger.info("configuration reloaded", extra={"fields": _summary(settings)})
@@ -177,9 +190,53 @@ class Runtime:
             refused=self._reloads.failed,
         )
         try:
-            await asyncio.gather(self.scheduler.run(), reloader.run())
+            await asyncio.gather(self.scheduler.run(), reloader.run(), self._send_canaries())
         finally:
             await self.prober.close()
+
+    async def _send_canaries(self) -> None:
+        """Sends the canaries; after a reload those of the new settings."""
+        while True:
+            self._canaries_replaced.clear()
+            replaced = self._canaries_replaced.wait()
+            if not self._loaded.canaries:
+                await replaced
+                continue
+            self._canaries = self._canary_runner(self._loaded)
+            sending = asyncio.create_task(self._canaries.run())
+            try:
+                await _first((sending,), replaced)
+                if sending.done():
+                    sending.result()
+            finally:
+                sending.cancel()
+                await asyncio.wait({sending})
+
+    def _canary_runner(self, loaded: Loaded) -> "CanaryRunner":
+        from sidecar.canaries import CanaryRunner
+        from sidecar.probes.inference import CanaryProbe
+
+        settings = loaded.settings
+        probe = CanaryProbe(
+            loaded.target,
+            loaded.canaries,
+            max_reply_bytes=settings.canary_max_reply_bytes,
+            clock=self._clock,
+        )
+        return CanaryRunner(
+            self.store,
+            self.snapshot,
+            ask=probe.ask,
+            statistics=probe.statistics,
+            concurrency=settings.concurrency,
+            recovery=settings.recovery_period,
+            clock=self._clock,
+            sleep=asyncio.sleep,
+        )
+
+    def _notify_canaries(self, change: Change) -> None:
+        if self._canaries is not None:
+            self._canaries(change)
 
     async def _work(self, jobs: Iterable[Coroutine[Any, Any, None]], requests: Requests) -> None:
         """Does the jobs until it is asked to drain, and through the drain that follows."""
@@ -215,6 +272,18 @@ class Runtime:
         port = bound.getsockname()[1]
         fields = {"address": address(bound), "port": port, **_summary(self.settings)}
         logger.info("sidecar %s is listening", __version__, extra={"fields": fields})
+
+
+def _read(load: Callable[[], Settings], config: Path | None) -> Loaded:
+    """The settings and their files. Where there are canaries, what they need is imported here.
+
+    It is called in a thread, and the event loop must not wait for an import.
+    """
+    loaded = files.read(load, config)
+    if loaded.canaries:
+        import sidecar.canaries
+        import sidecar.probes.inference  # noqa: F401
+    return loaded
 
 
 async def _first(tasks: Iterable[asyncio.Task[None]], event: Coroutine[Any, Any, Any]) -> None:

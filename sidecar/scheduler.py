@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Observation
+from sidecar.core.checks import CANARY, SERVER_LIVE, SERVER_READY, Check, Observation
 from sidecar.core.reasons import REASONS, Reason
 from sidecar.core.schedule import CheckSchedule, Schedule
-from sidecar.core.state import Status
+from sidecar.core.status import Status
 from sidecar.ratelimit import TokenBucket
 from sidecar.store import HealthStore
 
@@ -95,7 +95,7 @@ class Scheduler:
         if REASONS[await self._ask_live()].silences:
             return
         checks = self._store.health.checks
-        left_out = self.schedule.own
+        left_out = {CANARY, *self.schedule.own}
         rest = (c for c in checks if c != SERVER_LIVE and c.kind not in left_out)
         queue = deque(sorted(rest, key=lambda check: _turn(check, checks[check].observed_at)))
 

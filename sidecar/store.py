@@ -12,6 +12,7 @@ class Cause(StrEnum):
     """Why the health changed."""
 
     RESULT = auto()  # of one check
+    CANARY = auto()  # a canary was sent or skipped, or a restart is wanted or no longer
     RELOAD = auto()  # other settings are in force, for the same server
     OTHER_SERVER = auto()  # other settings are in force, for another server
     DRAIN = auto()  # this sidecar has been asked to stop
@@ -61,6 +62,11 @@ class HealthStore:
         """Goes on with this health: that of the new settings."""
         cause = Cause.OTHER_SERVER if other_server else Cause.RELOAD
         self._publish(Change(cause, health))
+
+    def replace(self, health: Health) -> None:
+        """Goes on with this health, in which no check has a new result."""
+        if health != self._health:
+            self._publish(Change(Cause.CANARY, health))
 
     def drain(self) -> None:
         """Notes that this sidecar has been asked to stop."""

@@ -12,7 +12,8 @@ import pytest
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, Observation, model_ready
 from sidecar.core.reasons import Reason, Thresholds
 from sidecar.core.schedule import CheckSchedule, Schedule
-from sidecar.core.state import Health, Status
+from sidecar.core.state import Health
+from sidecar.core.status import Status
 from sidecar.scheduler import Scheduler
 from sidecar.store import Change, HealthStore
 from tests.core.folding import CHECKS, A, B

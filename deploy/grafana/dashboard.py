@@ -134,6 +134,24 @@ def models() -> list[Panel]:
         .thresholds(steps((None, "blue")))
         .height(8)
         .span(12),
+        states("Canaries", "passes", "fails")
+        .with_target(query(f"inference_canary_passing{{{POD}, {MODEL}}}", named))
+        .height(8)
+        .span(12),
+        curves("Duration of canaries", "s").with_target(
+            query(f"inference_canary_last_duration_seconds{{{POD}, {MODEL}}}", named)
+        ),
+        states("Ready, and its canary fails", "no", "yes")
+        .with_target(
+            query(
+                f"1 - (inference_canary_configured{{{POD}, {MODEL}}} == bool 1)"
+                f" * (inference_canary_passing{{{POD}, {MODEL}}} == bool 0)"
+                f" * (inference_model_ready{{{POD}, {MODEL}}} == bool 1)",
+                named,
+            )
+        )
+        .height(8)
+        .span(12),
         curves("Changes of status within half an hour").with_target(
             query(
                 f"increase({transitions}[30m])", f"{WHO} {{{{rpc}}}} {{{{model}}}} {{{{version}}}}"

@@ -5,48 +5,23 @@ import json
 import random
 import signal
 import sys
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from sidecar import __version__
 from sidecar.cli import terminal
+from sidecar.cli.inquiry import Inquiry, Outcome
 from sidecar.cli.process import ignore_signals, signal_code
-from sidecar.config import Settings
 from sidecar.config.files import Loaded
 from sidecar.core.checks import SERVER_LIVE, Check
-from sidecar.core.reasons import NO_ANSWER, REASONS, Thresholds
-from sidecar.core.rules import readiness
-from sidecar.core.snapshot import Snapshot
-from sidecar.core.state import Health
-from sidecar.history import History
-from sidecar.outputs import log
-from sidecar.outputs.http import status
 from sidecar.probes.prober import Prober
 from sidecar.scheduler import Scheduler
-from sidecar.store import Change, HealthStore
 
-READY = 0
-
-# In a single round each check is asked once, so that one answer has to do.
-ONCE = Thresholds(failure=1, success=1)
+if TYPE_CHECKING:
+    from sidecar.probes.inference import CanaryProbe
 
 NAMED = 3  # of the checks that are waited for
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The exit code, the findings as /readyz?verbose prints them, and the status document.
-
-    `signum` is the signal that ended the waiting, if one did.
-    """
-
-    code: int
-    findings: str
-    document: Mapping[str, Any]
-    signum: int | None = None
 
 
 def check(loaded: Loaded, wait: float, output: str) -> int:
@@ -66,7 +41,7 @@ async def run(loaded: Loaded, wait: float, stream: TextIO | None) -> Outcome:
     SIGTERM and SIGINT end the waiting.
     """
     settings = loaded.settings
-    inquiry = _Inquiry(settings, wait)
+    inquiry = Inquiry(loaded, wait)
     waiting = _Waiting(stream, wait)
     prober = Prober(loaded.target, inquiry.clock)
     # Jitter spreads the calls of many daemons. A check is waited for, so it starts at once.
@@ -94,7 +69,7 @@ async def run(loaded: Loaded, wait: float, stream: TextIO | None) -> Outcome:
             waiting.draw(inquiry)
 
     signalled = _signal()
-    polling = asyncio.create_task(scheduler.run(done))
+    polling = asyncio.create_task(_poll(scheduler.run(done), loaded, inquiry, once=not wait))
     ticking = asyncio.create_task(tick())
     either: set[asyncio.Future[Any]] = {polling, signalled}
     try:
@@ -113,6 +88,57 @@ async def run(loaded: Loaded, wait: float, stream: TextIO | None) -> Outcome:
     return replace(inquiry.outcome(), signum=signalled.result() if signalled.done() else None)
 
 
+async def _poll(
+    rounds: Coroutine[Any, Any, None], loaded: Loaded, inquiry: Inquiry, *, once: bool
+) -> None:
+    """Polls to the end of the rounds, and sends the canaries: once after them, or meanwhile."""
+    if not loaded.canaries:
+        await rounds
+        return
+    from sidecar.canaries import CanaryRunner
+    from sidecar.probes.inference import CanaryProbe
+
+    settings = loaded.settings
+    probe = CanaryProbe(
+        loaded.target,
+        loaded.canaries,
+        max_reply_bytes=settings.canary_max_reply_bytes,
+        clock=inquiry.clock,
+    )
+    if once:
+        await rounds
+        await asyncio.gather(*(_send_once(probe, check, inquiry) for check in loaded.canaries))
+        return
+    runner = CanaryRunner(
+        inquiry.store,
+        lambda: inquiry.snapshot,
+        ask=probe.ask,
+        statistics=probe.statistics,
+        concurrency=settings.concurrency,
+        recovery=settings.recovery_period,
+        clock=inquiry.clock,
+        sleep=asyncio.sleep,
+    )
+    inquiry.canaries = runner
+    # The rounds alone would notice that all is ready only at the end of the next one.
+    jobs: tuple[Coroutine[Any, Any, object], ...] = (rounds, runner.run(), inquiry.is_over.wait())
+    tasks = [asyncio.create_task(job) for job in jobs]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _send_once(probe: "CanaryProbe", check: Check, inquiry: Inquiry) -> None:
+    """Sends a canary; its first result, or its first time-out, decides."""
+    async for seen in probe.ask(check, inquiry.store.health.canaries.rules.timeout):
+        inquiry.store.record(seen)
+        return
+
+
 def _signal() -> "asyncio.Future[signal.Signals]":
     """The first signal to stop, once there is one."""
     loop = asyncio.get_running_loop()
@@ -127,69 +153,6 @@ def _signal() -> "asyncio.Future[signal.Signals]":
     return coming
 
 
-class _Inquiry:
-    """What is asked, what is known so far, and what it would come to."""
-
-    def __init__(self, settings: Settings, wait: float) -> None:
-        self.clock = time.monotonic
-        self._server_url = settings.server_url
-        self._policy = settings.policy
-        self._texts: dict[Check, str] = {}
-        thresholds = (settings.liveness, settings.readiness) if wait else (ONCE, ONCE)
-        health = Health.initial(settings.checks, self.clock(), *thresholds)
-        self._ends = health.started_at + wait
-        self._history = History(health.checks)
-        self.store = HealthStore(health, [self._keep_text, self._history])
-
-    def _keep_text(self, change: Change) -> None:
-        observation = change.observation
-        if observation is None:
-            return
-        if observation.check == SERVER_LIVE and REASONS[observation.reason].silences:
-            self._texts.clear()  # the others are not asked, and what they said is over
-        self._texts[observation.check] = observation.detail
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the beginning."""
-        return self.clock() - self.store.health.started_at
-
-    @property
-    def over(self) -> bool:
-        """Whether all is ready, or the time is over."""
-        return readiness(self.snapshot).passing or self.clock() >= self._ends
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """What is known at this moment."""
-        return Snapshot(self.store.health, self.clock(), self._policy)
-
-    def failing(self) -> dict[Check, str]:
-        """The reason of each check that keeps readiness from passing."""
-        snapshot = self.snapshot
-        findings = zip(snapshot.health.checks, readiness(snapshot).findings, strict=True)
-        return {c: f.reason for c, f in findings if not f.passing and snapshot.gates(c)}
-
-    def details(self) -> list[str]:
-        """For each check that was not answered with ok, the server's or gRPC's own text."""
-        texts = ((check, self._texts.get(check)) for check in self.store.health.checks)
-        return [f"{check.name}: {log.printable(text)}" for check, text in texts if text]
-
-    def outcome(self) -> Outcome:
-        """What it comes to at this moment."""
-        snapshot = self.snapshot
-        ready, started = readiness(snapshot), snapshot.health.started_at
-        sidecar = status.Sidecar(__version__, self._server_url, True, started)
-        answers = [snapshot.health.checks[check].last_reason for check in self.failing()]
-        # When several fail the least counts: that something was answered proves more than silence.
-        codes = [NO_ANSWER if answer is None else REASONS[answer].exit_code for answer in answers]
-        return Outcome(
-            READY if ready.passing else min(codes),
-            ready.report("readyz"),
-            status.document(snapshot, self._history.pasts(), sidecar),
-        )
-
-
 class _Waiting:
     """What is waited for: on a terminal a line that is rewritten, else a line for each change."""
 
@@ -199,7 +162,7 @@ class _Waiting:
         self._terminal = stream is not None and stream.isatty()
         self._shown = ""
 
-    def report(self, inquiry: _Inquiry) -> None:
+    def report(self, inquiry: Inquiry) -> None:
         """Tells what is waited for at the end of a round."""
         if self._terminal:
             self.draw(inquiry)
@@ -210,7 +173,7 @@ class _Waiting:
             text = next(iter(inquiry.details()), "")
             terminal.write(self._stream, f"{self._line(inquiry, awaited)}{text and '; '}{text}\n")
 
-    def draw(self, inquiry: _Inquiry) -> None:
+    def draw(self, inquiry: Inquiry) -> None:
         """Rewrites the terminal's line; its end is cut, for a line that wraps stays."""
         if self._stream is not None and self._terminal:
             columns = terminal.columns(self._stream)
@@ -225,7 +188,7 @@ class _Waiting:
         for line in lines:
             terminal.write(self._stream, f"{line}\n")
 
-    def _line(self, inquiry: _Inquiry, awaited: str) -> str:
+    def _line(self, inquiry: Inquiry, awaited: str) -> str:
         return f"waiting for {awaited}, {int(inquiry.elapsed)} s{self._of}"
 
 

@@ -5,9 +5,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.config import canaries
+from sidecar.config.canaries import Payloads
 from sidecar.config.certificates import latest_expiry, leaf_expiry
 from sidecar.config.load import BadSettings
 from sidecar.config.schema import Settings, bearer
+from sidecar.core.checks import Check
+from sidecar.core.status import Canaries
 from sidecar.core.target import Target
 
 # Each file, and what identifies its present content.
@@ -24,6 +28,7 @@ class Loaded:
                       looked at before they were read.
     target:           the server that is asked, with the certificates and the token.
     expiry:           the Unix time at which each TLS file expires.
+    canaries:         the canaries and their requests.
     world_readable:   the secret files that are world-readable, by their settings' names.
     """
 
@@ -31,7 +36,19 @@ class Loaded:
     seen: Fingerprints
     target: Target
     expiry: Mapping[str, float]
+    canaries: Payloads
     world_readable: Mapping[str, Path]
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What is probed: the server, its models, their canaries."""
+        return (*self.settings.checks, *self.canaries)
+
+    @property
+    def judging(self) -> Canaries:
+        """How the canaries are judged."""
+        given = frozenset(check for check, payload in self.canaries.items() if payload)
+        return Canaries(self.settings.canary_rules, given)
 
 
 def read(load: Callable[[], Settings], config: Path | None) -> Loaded:
@@ -66,7 +83,7 @@ def fingerprints(files: Iterable[Path]) -> Fingerprints:
 
 def with_files(settings: Settings, seen: Iterable[tuple[Path, tuple[int, ...]]] = ()) -> Loaded:
     """Settings with what their files hold now; BadSettings when one holds nothing usable."""
-    seen = [*seen, *fingerprints(settings.files.values())]
+    seen = [*seen, *fingerprints(paths(settings))]
     try:
         target = _target(settings)
         expiry = _expiry(settings)
@@ -75,7 +92,12 @@ def with_files(settings: Settings, seen: Iterable[tuple[Path, tuple[int, ...]]] 
     world_readable = {
         name: settings.files[name] for name in SECRETS if _is_world_readable(settings, name)
     }
-    return Loaded(settings, seen, target, expiry, world_readable)
+    return Loaded(settings, seen, target, expiry, canaries.read(settings), world_readable)
+
+
+def paths(settings: Settings) -> list[Path]:
+    """The files that the settings name."""
+    return [*settings.files.values(), *canaries.paths(settings)]
 
 
 def _target(settings: Settings) -> Target:

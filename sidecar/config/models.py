@@ -2,14 +2,38 @@
 
 import json
 from collections import Counter
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
 
 from sidecar.core.checks import Check, model_ready
 
 QUOTES = ("'", '"')
 NOT_A_LIST = "not a list"
+
+
+def _mode(value: object) -> object:
+    # YAML reads off as false.
+    return "off" if value is False else value
+
+
+Mode = Annotated[Literal["off", "auto"], BeforeValidator(_mode)]
+
+# A file, or what stands in it.
+Document = Path | dict[str, Any]
+
+_DOCUMENT = {"anyOf": [{"type": "string"}, {"type": "object"}]}
+
+
+class GivenCanary(BaseModel):
+    """The canary of one model: a request in V2 JSON, and what its reply has to be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    request: Document
+    expect: Document | None = None
+    tolerance: float = Field(0.001, ge=0)
 
 
 class Model(BaseModel):
@@ -22,6 +46,26 @@ class Model(BaseModel):
         str, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
     ] = ""
     required: bool = True
+    canary: Annotated[
+        Mode | GivenCanary | None,
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"enum": ["off", "auto", False, None]},
+                    {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "required": ["request"],
+                        "properties": {
+                            "request": _DOCUMENT,
+                            "expect": _DOCUMENT,
+                            "tolerance": {"type": "number", "minimum": 0},
+                        },
+                    },
+                ]
+            }
+        ),
+    ] = None
 
     @field_validator("version", mode="before")
     @classmethod

@@ -33,6 +33,7 @@ class Rules:
         yield from self._timeout()
         yield from self._max_age()
         yield from self._policy()
+        yield from self._canary()
         yield from self._plaintext()
         yield from self._pair()
         yield from self._token()
@@ -67,6 +68,15 @@ class Rules:
                 return
         if text.isdigit() and int(text) > required:
             yield "readiness_policy", f"only {required} required models are configured"
+
+    def _canary(self) -> Broken:
+        rules = self.settings.canary_rules
+        if rules.failure_threshold > rules.window:
+            yield "canary_failure_threshold", f"more than canary_window, {rules.window}"
+        least = rules.failure_threshold * (rules.period + rules.timeout)
+        if 0 < rules.restart_after < least:
+            reason = f"shorter than canary_failure_threshold x (period + timeout), {least:g}"
+            yield "canary_restart_after_seconds", reason
 
     def _plaintext(self) -> Broken:
         url = self.given.get("server_url", "")

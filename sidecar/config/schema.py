@@ -12,6 +12,7 @@ from sidecar.client.metadata import to_metadata
 from sidecar.config import types as f
 from sidecar.config.certificates import check_authorities, check_certificate, check_key
 from sidecar.config.models import without_quotes
+from sidecar.core.canary import CanaryRules
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check
 from sidecar.core.reasons import Thresholds
 from sidecar.core.schedule import CheckSchedule, Schedule
@@ -71,6 +72,38 @@ class Settings(BaseSettings):
     )
     readiness_policy: f.QuorumText = Field(
         "all", description="how many of the required models must be ready"
+    )
+    canary: f.CanaryMode = Field(
+        "off",
+        description="auto: each model has to answer an inference that is built from its metadata",
+    )
+    canary_dir: f.Directory | None = Field(
+        None, description="directory of requests in V2 JSON, NAME.json for the model NAME"
+    )
+    canary_period_seconds: f.Seconds = Field(
+        30, description="from the result of a canary to the next one while it passes"
+    )
+    canary_timeout_seconds: f.Seconds = Field(
+        30, description="time without a reply and without a sign of progress that is a timeout"
+    )
+    canary_failure_threshold: f.Count = Field(
+        2, description="failures among the last canary_window results until a canary fails"
+    )
+    canary_window: f.Count = Field(4, description="number of last results that count")
+    canary_success_threshold: f.Count = Field(
+        3, description="successes in a row after a failure until a canary passes"
+    )
+    canary_warmup_requests: f.Count = Field(
+        1, description="successes in a row after a start until a canary passes"
+    )
+    canary_max_reply_bytes: f.Count = Field(
+        4 * 1024 * 1024, description="size of the largest reply to a canary"
+    )
+    canary_restart_after_seconds: f.SecondsOrZero = Field(
+        0, description="time for which canaries have to fail before /healthz fails; 0: never"
+    )
+    canary_max_restarts_per_hour: f.Count = Field(
+        3, description="restarts because of canaries in an hour, at most"
     )
     tls_ca_file: f.File | None = Field(None, description="PEM file of the authorities to trust")
     tls_cert_file: f.SecretFile | None = Field(
@@ -232,6 +265,20 @@ class Settings(BaseSettings):
         )
 
     @property
+    def canary_rules(self) -> CanaryRules:
+        """How the results of canaries are judged."""
+        return CanaryRules(
+            period=self.canary_period_seconds,
+            timeout=self.canary_timeout_seconds,
+            failure_threshold=self.canary_failure_threshold,
+            window=self.canary_window,
+            success_threshold=self.canary_success_threshold,
+            warmup=self.canary_warmup_requests,
+            restart_after=self.canary_restart_after_seconds,
+            max_restarts_per_hour=self.canary_max_restarts_per_hour,
+        )
+
+    @property
     def schedule(self) -> Schedule:
         """When the checks are asked."""
         rounds = CheckSchedule(self.period_seconds, self.recovery_period, self.timeout_seconds)
@@ -242,6 +289,7 @@ class Settings(BaseSettings):
         values = self.model_dump(mode="json")
         values["max_age_seconds"] = self.policy.max_age
         values["recovery_period_seconds"] = self.recovery_period
+        values["models"] = [m.model_dump(mode="json", exclude_none=True) for m in self.models]
         values["headers"] = dict.fromkeys(self.headers, MASK)
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, WithJs
 
 from sidecar.client.channel import PORTS, without_secrets
 from sidecar.client.metadata import to_metadata
-from sidecar.config.models import Model, distinct, parse, printable
+from sidecar.config.models import Mode, Model, distinct, parse, printable
 from sidecar.core.snapshot import Quorum
 
 SERVICE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
@@ -76,6 +76,14 @@ def _readable(path: Path) -> Path:
         path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
+    return path
+
+
+def _directory(path: Path) -> Path:
+    try:
+        next(path.iterdir(), None)
+    except OSError as error:
+        raise ValueError(f"cannot be listed: {error.strerror}") from None
     return path
 
 
@@ -159,7 +167,7 @@ Models = Annotated[
     _written(STRING, {"type": "array", "items": {"anyOf": [STRING, Model.model_json_schema()]}}),
     Allowed(
         "name or name:version, separated by commas; or a list of such names or of"
-        " {name, version, required}"
+        " {name, version, required, canary}"
     ),
 ]
 # After the bounds, which pydantic puts into the schema only then; it is the first to see a value.
@@ -181,6 +189,10 @@ QuorumText = Annotated[
     BeforeValidator(_quorum),
     _written(STRING, {"type": "integer"}),
     Allowed("all, any, a count of required models (2) or a share of them (50%)"),
+]
+CanaryMode = Annotated[Mode, _written({"enum": ["off", "auto", False]}), Allowed("off or auto")]
+Directory = Annotated[
+    Path, AfterValidator(_directory), Allowed("the path of a directory that can be listed")
 ]
 File = Annotated[Path, AfterValidator(_readable), Allowed("the path of a file that can be read")]
 # Which holds a secret, or may, as a certificate with its key in one PEM text.

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from sidecar.blocking import BlockingCalls
-from sidecar.config.files import Loaded, fingerprints
+from sidecar.config.files import Loaded, fingerprints, paths
 from sidecar.config.load import BadSettings
 
 logger = logging.getLogger(__name__)
@@ -85,4 +85,4 @@ class Reloader:
 
     def _paths(self) -> list[Path]:
         config = [] if self._config is None else [self._config]
-        return [*config, *self._loaded.settings.files.values()]
+        return [*config, *paths(self._loaded.settings)]

@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from sidecar.core.state import Status
+from sidecar.core.status import Status
 from sidecar.outputs.queued_stream import QueuedStream
 from sidecar.store import Change
 

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, model_ready
+from sidecar.core.checks import CANARY, SERVER_LIVE, SERVER_READY, Check, model_ready
 from sidecar.core.reasons import Reason
-from sidecar.core.state import Probe
+from sidecar.core.status import Probe
 from sidecar.store import Cause, Change
 
 # A loopback answer takes about a millisecond, and the default deadline is 2 s.
@@ -83,7 +83,7 @@ class PollCounter:
         self._polls[check.rpc] = [0] * (len(BUCKETS) + 1)
         self._seconds[check.rpc] = 0.0
         for reason in Reason:
-            if reason is not Reason.OK and (check.model or reason is not Reason.MODEL_NOT_FOUND):
+            if _can_fail_for(check, reason):
                 self._failures[check.rpc, reason] = 0
 
     def _keep(self, change: Change) -> None:
@@ -93,6 +93,12 @@ class PollCounter:
         for counted in (self._transitions, self._last_success):
             for check in [check for check in counted if check not in change.health.checks]:
                 del counted[check]
+
+
+def _can_fail_for(check: Check, reason: Reason) -> bool:
+    if reason in (Reason.INVALID_REQUEST, Reason.WRONG_OUTPUT):
+        return check.kind == CANARY
+    return reason is not Reason.OK and (bool(check.model) or reason is not Reason.MODEL_NOT_FOUND)
 
 
 def _shown(check: Check) -> Probe:

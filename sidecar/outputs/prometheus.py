@@ -15,14 +15,16 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from sidecar import __version__
-from sidecar.core.checks import MODEL, SERVER_READY
+from sidecar.core.checks import MODEL, SERVER_READY, canary
+from sidecar.core.reasons import Reason
 from sidecar.core.rules import ENDPOINTS
 from sidecar.core.snapshot import Snapshot
-from sidecar.core.state import Status
+from sidecar.core.status import Status
 from sidecar.outputs.poll_counter import BUCKETS, Counts
 
 CHECK_LABELS = ("rpc", "model", "version")
 MODEL_LABELS = ("model", "version")
+CANARY_RPC = canary("").rpc
 
 Family = GaugeMetricFamily | CounterMetricFamily
 
@@ -43,6 +45,7 @@ class Scrape(Collector):
         """The families, one after the other."""
         yield from self._polls()
         yield from self._checks()
+        yield from self._canaries()
         yield from self._registry.collect()
 
     def _polls(self) -> Iterator[Metric]:
@@ -85,6 +88,61 @@ class Scrape(Collector):
         for endpoint, rule in ENDPOINTS.items():
             passing.add_metric((endpoint,), rule(snapshot).passing)
         yield from families
+
+    def _canaries(self) -> Iterator[Metric]:
+        """Those of canaries, where there are any, and the restarts that they have asked for."""
+        snapshot, health = self._snapshot, self._snapshot.health
+        restarts = health.restarts
+        yield CounterMetricFamily(
+            "inference_restarts_requested",
+            "How often /healthz began to fail because of canaries.",
+            value=restarts.requested_total,
+        )
+        yield CounterMetricFamily(
+            "inference_restarts_withheld",
+            "How often it would have, had the limit an hour not been reached.",
+            value=restarts.withheld_total,
+        )
+        canaries = {check: state for check, state in health.checks.items() if state.canary}
+        if not canaries:
+            return
+        passing, configured, last, pending = (
+            GaugeMetricFamily(f"inference_canary_{name}", text, labels=MODEL_LABELS)
+            for name, text in (
+                ("passing", "Whether the model's canary passes."),
+                ("configured", "Whether a request is known that the model takes."),
+                ("last_duration_seconds", "Duration of the last canary, NaN before the first."),
+                ("pending_seconds", "For how long the canary in flight has waited, 0 for none."),
+            )
+        )
+        for check, state in canaries.items():
+            labels, known = (check.model, check.version), state.canary
+            serving = state.status is Status.SERVING and not snapshot.is_stale(state)
+            passing.add_metric(labels, serving)
+            configured.add_metric(labels, known is not None and not known.unconfigured)
+            last.add_metric(labels, float("nan") if state.duration is None else state.duration)
+            sent_at = health.opened.get(check)
+            pending.add_metric(labels, 0 if sent_at is None else snapshot.now - sent_at)
+        yield from (passing, configured, last, pending, *self._canary_results())
+
+    def _canary_results(self) -> Iterator[Metric]:
+        upto = list(accumulate(self._counts.polls.get(CANARY_RPC, [0] * (len(BUCKETS) + 1))))
+        failed = {r: n for (rpc, r), n in self._counts.failures.items() if rpc == CANARY_RPC}
+        results = CounterMetricFamily(
+            "inference_canary_results", "Results of canaries, by reason.", labels=("reason",)
+        )
+        for reason in Reason:
+            succeeded = upto[-1] - sum(failed.values())
+            results.add_metric(
+                (reason,), succeeded if reason is Reason.OK else failed.get(reason, 0)
+            )
+        duration = HistogramMetricFamily(
+            "inference_canary_duration_seconds",
+            "Duration of canaries of all models; of one without a reply, until each timeout.",
+        )
+        buckets = zip((*map(str, BUCKETS), "+Inf"), upto, strict=True)
+        duration.add_metric((), list(buckets), self._counts.seconds.get(CANARY_RPC, 0))
+        yield from (results, duration)
 
     @staticmethod
     def _families() -> tuple[Family, ...]:

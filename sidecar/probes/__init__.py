@@ -1,6 +1,7 @@
 """How each kind of check is asked.
 
 health.py     ServerLive, ServerReady, ModelReady
+inference.py  the canaries, which are sent beside the rounds
 channel.py    the channel fit for probing, and the connection that the probes share
 addresses.py  the addresses of the server, where one name stands for several
 classify.py   from a gRPC status and its text to a reason

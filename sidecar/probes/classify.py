@@ -11,7 +11,7 @@ import re
 
 import grpc
 
-from sidecar.core.checks import MODEL, SERVER_LIVE, Check
+from sidecar.core.checks import CANARY, MODEL, SERVER_LIVE, Check
 from sidecar.core.reasons import Reason
 
 Code = grpc.StatusCode
@@ -57,6 +57,8 @@ SPOKEN_TABLE = (
     # Triton; and a server by one of gRPC's own libraries that stops without a grace period.
     (r"Server exiting|^Cancelling all calls", Reason.SHUTTING_DOWN),
     (r"Server not ready", Reason.NOT_READY),
+    # TorchServe, when the model raises an exception.
+    (r"^Prediction failed", Reason.ERROR),
     # Triton's full queue, and Envoy's limits.
     (r"Exceeds maximum queue size|Request timeout expired", Reason.BUSY),
     (
@@ -102,10 +104,8 @@ SERVER_ERRORS = 500
 
 def classify(check: Check, code: grpc.StatusCode, text: str) -> Reason:
     """The reason for a status that is not OK, by its code and its text."""
-    if check.kind == MODEL and _is_model_not_found(code, text):
-        return Reason.MODEL_NOT_FOUND
-    if check == SERVER_LIVE and code in LIVE_REFUSES:
-        return Reason.REJECTED
+    if (own := _by_check(check, code, text)) is not None:
+        return own
     if found := HTTP_STATUS.match(text):
         return _by_http_status(int(found[1]))
     if code is Code.RESOURCE_EXHAUSTED:
@@ -114,6 +114,17 @@ def classify(check: Check, code: grpc.StatusCode, text: str) -> Reason:
         return CODES.get(code, Reason.ERROR)
     table = TRANSPORT_TABLE if TRANSPORT.match(text) else SPOKEN_TABLE
     return next(answer for pattern, answer in table if re.search(pattern, text))
+
+
+def _by_check(check: Check, code: grpc.StatusCode, text: str) -> Reason | None:
+    """The reason where a status means something else for this check than for others."""
+    if check.kind in (MODEL, CANARY) and _is_model_not_found(code, text):
+        return Reason.MODEL_NOT_FOUND
+    if check.kind == CANARY and code is Code.INVALID_ARGUMENT:
+        return Reason.INVALID_REQUEST
+    if check == SERVER_LIVE and code in LIVE_REFUSES:
+        return Reason.REJECTED
+    return None
 
 
 def _by_http_status(status: int) -> Reason:

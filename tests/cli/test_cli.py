@@ -142,7 +142,7 @@ def test_wrong_arguments_are_told_together_with_bad_settings(capsys, monkeypatch
         "wait: given '1m' by --wait; allowed: seconds, from 0 to a day",
         "models: given 'a:' by SIDECAR_MODELS: 'a:' has no version after its colon; allowed: name"
         " or name:version, separated by commas; or a list of such names or of {name, version,"
-        " required}",
+        " required, canary}",
         "jitter: given '7' by --jitter: input should be less than or equal to 1; allowed: a share"
         " from 0 to 1",
         f"http_port: {file}, line 1: 0x10 is read as the number 16: quote it, or write 16",

@@ -15,7 +15,7 @@ COUNT = "allowed: a whole number from 1"
 NUMBER = "not a number"
 MODELS = (
     "allowed: name or name:version, separated by commas; or a list of such names or of"
-    " {name, version, required}"
+    " {name, version, required, canary}"
 )
 POLICY = "allowed: all, any, a count of required models (2) or a share of them (50%)"
 HEADERS = "allowed: name=value, separated by commas, or a mapping; names in lower case"

@@ -90,7 +90,7 @@ def scraped(pki: Pki, tmp_path_factory) -> Iterator[Prometheus]:
     with ToyProcess(made, models={"steady": True, "flaky": True}) as server:
         flags = [f"--server-url=grpcs://{server.url}", f"--tls-ca-file={bundle}"]
         flags += [f"--tls-cert-file={pki.cert}", f"--tls-key-file={pki.key}"]
-        flags += ["--models=steady,flaky"]
+        flags += ["--models=steady,flaky", "--canary=auto"]
         with (
             running_sidecar(folder / "sidecar.log", *flags) as sidecar,
             contextlib.ExitStack() as stack,

@@ -21,7 +21,7 @@ VARIABLES = {f"SIDECAR_{name.upper()}" for name in SETTINGS} | {"SIDECAR_CONFIG"
 # A name in code looks like a setting when it ends as one does.
 ENDINGS = {name.rpartition("_")[2] for name in SETTINGS if "_" in name} - {"ready"}
 # Names of others that look like one: of the rules and of Prometheus' client library.
-OTHERS = {"runbook_url", "process_*", "python_*"}
+OTHERS = {"runbook_url", "process_*", "python_*", "keepalive_requests", "from_bytes"}
 
 HISTOGRAM = ("_bucket", "_count", "_sum")
 RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"

@@ -11,7 +11,7 @@ from docs import diagram, reference
 from docs.generate import PAGES, fill, written
 from sidecar.config import Settings
 from sidecar.core.reasons import REASONS, Reason
-from sidecar.core.state import Status
+from sidecar.core.status import Status
 from tests.docs.pages import ROOT, doc, headings, name_of, rows
 
 SETTINGS = "docs/settings.md"

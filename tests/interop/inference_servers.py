@@ -91,6 +91,14 @@ class InferenceServer(ABC):
         else:
             unready.touch()
 
+    def break_inference(self, model: str, how: str) -> None:
+        """From now on inferences `raise`, or `hang`, while everything says that all is well."""
+        (self._models / model / how).touch()
+
+    def mend_inference(self, model: str, how: str) -> None:
+        """They work again."""
+        (self._models / model / how).unlink()
+
     def start(self, *, loaded: Iterable[str] = (), loading: Iterable[str] = ()) -> None:
         """Starts it with the models that it has and these, and waits until its ports are open."""
         for model in (*loaded, *loading):

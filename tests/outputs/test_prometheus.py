@@ -64,12 +64,14 @@ def test_every_known_series_is_there_from_the_start(page):
     for rpc in RPCS:
         assert page.value("inference_polls_total", rpc=rpc) == 0
         assert page.value("inference_poll_duration_seconds_count", rpc=rpc) == 0
-        for reason in set(Reason) - {"ok", "model_not_found"}:
+        for reason in set(Reason) - {"ok", "model_not_found", "invalid_request", "wrong_output"}:
             assert page.value("inference_poll_failures_total", rpc=rpc, reason=reason) == 0
     for check in CHECKS:
         labels = {"rpc": check.rpc, **model(check)}
         assert page.value("inference_status_transitions_total", **labels) == 0
         assert page.value("inference_last_success_timestamp_seconds", **labels) == 0
+    assert page.value("inference_restarts_requested_total") == 0
+    assert page.value("inference_restarts_withheld_total") == 0
     missing = {"rpc": "ModelReady", "reason": "model_not_found"}
     assert page.value("inference_poll_failures_total", **missing) == 0
 

@@ -44,7 +44,7 @@ def test_the_first_view_tells_the_verdict_and_every_check(browser, demo):
         expect(page.get_by_role("table").get_by_role("columnheader")).to_have_text(
             ["Check", "Status", "Reason", "For", "Last answer", "Last 60 answers"]
         )
-        expect(page.get_by_role("rowheader")).to_have_count(6)
+        expect(page.get_by_role("rowheader")).to_have_count(11)
         steady = row(page, "model:steady")
         expect(steady).to_contain_text("serving")
         expect(steady.get_by_role("cell").nth(3)).to_contain_text(re.compile(r"ok in .* ms, "))
@@ -61,8 +61,8 @@ def test_a_model_that_flips_is_seen_first_and_read_aloud_and_then_well_again(bro
         page = seen.page
         told = page.get_by_role("status")
         expect(verdict(page)).to_have_text("Ready", timeout=FLIP)
-        expect(verdict(page)).to_have_text("Not ready", timeout=FLIP)
-        expect(page.locator("#reasons")).to_contain_text("model:flaky error")
+        expect(page.locator("#reasons")).to_contain_text("model:flaky error", timeout=FLIP)
+        expect(verdict(page)).to_have_text("Not ready")
         expect(told).to_have_text("Not ready")
         expect(page.get_by_role("rowheader").first).to_have_text("model:flaky")
         expect(row(page, "model:flaky")).to_contain_text("not serving")
@@ -89,11 +89,20 @@ def test_the_failures_are_reached_and_opened_with_the_keyboard_and_stay_so(brows
         expect(row(page, "model:slow-to-load").get_by_role("listitem")).to_be_visible()
 
 
+def test_a_model_that_is_ready_in_name_only_is_seen(browser, demo):
+    with watched(browser, demo.port) as seen:
+        page = seen.page
+        expect(page.locator("#reasons")).to_contain_text("canary:dead-worker error", timeout=FLIP)
+        expect(row(page, "canary:dead-worker")).to_contain_text("not serving")
+        expect(row(page, "model:dead-worker")).to_contain_text("serving")
+        expect(verdict(page)).to_have_text("Ready", timeout=FLIP)
+
+
 @pytest.mark.parametrize("look", LOOKS)
 def test_axe_finds_nothing_wrong_and_nothing_sticks_out(browser, demo, look):
     with watched(browser, demo.port, **LOOKS[look]) as seen:
         page = seen.page
-        expect(page.get_by_role("rowheader")).to_have_count(6)
+        expect(page.get_by_role("rowheader")).to_have_count(11)
         summary = row(page, "model:slow-to-load").locator("summary")
         summary.click()
         assert accessibility(page) == []

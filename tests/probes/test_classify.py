@@ -3,12 +3,12 @@
 import grpc
 import pytest
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY, model_ready
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, canary, model_ready
 from sidecar.core.reasons import Reason
 from sidecar.probes.classify import classify
 
 Code = grpc.StatusCode
-CHECKS = {check.rpc: check for check in (SERVER_LIVE, SERVER_READY, model_ready("a"))}
+CHECKS = {check.rpc: check for check in (SERVER_LIVE, SERVER_READY, model_ready("a"), canary("a"))}
 CONNECT = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:8001: "
 TLS = CONNECT + "Tls handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:1000007d:"
 SETTINGS = "Failed parsing HTTP/2 (Expected SETTINGS frame as the first frame, got frame type 80)"
@@ -18,6 +18,19 @@ MLSERVER = "Unexpected <class 'mlserver.errors.ModelNotFound'>: Model nope"
 
 # What was seen on real servers, proxies and in gRPC itself, as (rpc, code, text, reason).
 SEEN = [
+    ("ModelInfer", Code.INVALID_ARGUMENT, "unexpected shape for input 'x'", "invalid_request"),
+    ("ModelInfer", Code.INTERNAL, "Stub process 'm_0_0' is not healthy.", "error"),
+    ("ModelInfer", Code.INTERNAL, "Failed to process the request(s) for model", "error"),
+    ("ModelInfer", Code.INTERNAL, "builtins.ValueError: boom", "error"),
+    ("ModelInfer", Code.INTERNAL, 'Model "l" has no worker to serve inference request', "error"),
+    ("ModelInfer", Code.UNAVAILABLE, "Prediction failed", "error"),
+    ("ModelInfer", Code.UNAVAILABLE, "Exceeds maximum queue size", "busy"),
+    ("ModelInfer", Code.UNAVAILABLE, "Request timeout expired", "busy"),
+    ("ModelInfer", Code.UNAVAILABLE, STUB, "denied"),
+    ("ModelInfer", Code.RESOURCE_EXHAUSTED, "Worker died.", "error"),
+    ("ModelInfer", Code.RESOURCE_EXHAUSTED, "Received message larger than max (5 vs. 4)", "error"),
+    ("ModelInfer", Code.UNIMPLEMENTED, "decoupled transaction policy", "unimplemented"),
+    ("ModelInfer", Code.NOT_FOUND, "'m' has no available versions", "model_not_found"),
     ("ServerLive", Code.DEADLINE_EXCEEDED, "Deadline Exceeded", "timeout"),
     ("ServerLive", Code.UNAVAILABLE, CONNECT + "Connection refused", "unreachable"),
     ("ServerLive", Code.UNAVAILABLE, CONNECT + "recvmsg:Connection reset by peer", "unreachable"),
@@ -155,7 +168,7 @@ def test_a_status_that_is_not_ok_has_its_reason(rpc, code, text, reason):
 
 
 def test_every_reason_but_that_of_a_reply_was_seen():
-    assert {reason for *_, reason in SEEN} == set(Reason) - {"ok"}
+    assert {reason for *_, reason in SEEN} == set(Reason) - {"ok", "wrong_output"}
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.OK])

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
+from sidecar.core.canary import Canary
 from sidecar.core.checks import SERVER_LIVE, Check
 from sidecar.core.rules import ENDPOINT_MEANINGS, ENDPOINTS, MEANINGS, Verdict
 from sidecar.core.snapshot import Snapshot
-from sidecar.core.state import CheckState, Probe
+from sidecar.core.status import CheckState, Probe
 from sidecar.history import LETTERS, NOTHING, Past
 
 BECAUSE = 20  # findings that are listed for an endpoint; the others are in the checks
@@ -93,6 +94,7 @@ def _check(
     snapshot: Snapshot, check: Check, probe: Probe, state: CheckState, past: Past
 ) -> dict[str, Any]:
     now = snapshot.now
+    about = {} if state.canary is None else {"canary": _canary(snapshot, check, state.canary)}
     age = None if state.observed_at is None else round(now - state.observed_at, 3)
     return {
         "name": check.name,
@@ -108,6 +110,7 @@ def _check(
         "answer_age_seconds": age,
         "answer_stale": snapshot.is_stale(state),
         "answer_duration_seconds": None if state.duration is None else round(state.duration, 6),
+        **about,
         "history": past.results,
         "failures": [
             {
@@ -119,4 +122,15 @@ def _check(
             }
             for row in past.failures
         ],
+    }
+
+
+def _canary(snapshot: Snapshot, check: Check, known: Canary) -> dict[str, Any]:
+    sent_at = snapshot.health.opened.get(check)
+    return {
+        "payload": known.payload,
+        "configured": not known.unconfigured,
+        "window": "".join("x" if failed else "." for failed in known.window),
+        "pending_seconds": None if sent_at is None else round(snapshot.now - sent_at, 3),
+        "skipped": known.skips,
     }

@@ -1,5 +1,6 @@
 """KServe's ModelServer over a folder of models; run by that server's own interpreter."""
 
+import asyncio
 import sys
 import threading
 import time
@@ -30,9 +31,13 @@ class FolderModel(Model):  # type: ignore[misc]
         self.ready = True
         return True
 
-    def predict(self, payload: InferRequest, headers: object = None) -> InferResponse:
-        """The inputs as outputs, in the form in which they came."""
+    async def predict(self, payload: InferRequest, headers: object = None) -> InferResponse:
+        """The inputs as outputs, unless the folder has `raise`, or as long as it has `hang`."""
         del headers
+        if (self._folder / "raise").exists():
+            raise ValueError("told to raise")
+        while (self._folder / "hang").exists():  # noqa: ASYNC110 # the event is another process's
+            await asyncio.sleep(0.02)
         outputs = []
         for tensor in payload.inputs:
             output = InferOutput(tensor.name, tensor.shape, tensor.datatype)

@@ -30,7 +30,11 @@ class FolderModel(MLModel):  # type: ignore[misc]
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """The inputs as outputs."""
+        """The inputs as outputs, unless the folder has `raise`, or as long as it has `hang`."""
+        if (self._folder / "raise").exists():
+            raise ValueError("told to raise")
+        while (self._folder / "hang").exists():  # noqa: ASYNC110 # the event is another process's
+            await asyncio.sleep(0.02)
         outputs = [
             ResponseOutput(name=i.name, shape=i.shape, datatype=i.datatype, data=i.data)
             for i in payload.inputs

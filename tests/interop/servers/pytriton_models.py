@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ from pytriton.triton import (  # type: ignore[import-not-found]
 )
 
 
-def infer(requests: list[Any]) -> list[Any]:
-    """The inputs as outputs."""
+def infer(folder: Path, requests: list[Any]) -> list[Any]:
+    """The inputs as outputs, unless the folder has `raise`, or as long as it has `hang`."""
+    if (folder / "raise").exists():
+        raise ValueError("told to raise")
+    while (folder / "hang").exists():
+        time.sleep(0.02)
     return [{"x": request["x"]} for request in requests]
 
 
@@ -46,6 +51,6 @@ if __name__ == "__main__":
         # Those that are loaded come first: binding one waits for nothing else.
         for folder in sorted(Path(models).iterdir(), key=lambda f: not (f / "loaded").exists()):
             wait_for_load(folder)
-            triton.bind(folder.name, infer, inputs=[x], outputs=[x])
+            triton.bind(folder.name, partial(infer, folder), inputs=[x], outputs=[x])
             (folder / "bound").touch()
         triton.serve()

@@ -12,14 +12,18 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, Any]) -> None:
         """Returns, in the end."""
-        folder = Path(args["model_repository"])
+        folder = self._folder = Path(args["model_repository"])
         while not (folder / "loaded").exists():
             if (folder / "failed").exists():
                 raise RuntimeError(f"{folder.name} was told to fail")
             time.sleep(0.02)
 
     def execute(self, requests):
-        """A response for each request."""
+        """A response for each request; fails while the folder has `raise`, waits while `hang`."""
+        if (self._folder / "raise").exists():
+            raise ValueError("told to raise")
+        while (self._folder / "hang").exists():
+            time.sleep(0.02)
         return [
             triton.InferenceResponse(
                 [triton.Tensor("x", triton.get_input_tensor_by_name(request, "x").as_numpy())]

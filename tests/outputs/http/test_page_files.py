@@ -6,7 +6,7 @@ from importlib.resources import files
 import pytest
 
 from sidecar.core.rules import ENDPOINT_MEANINGS, ENDPOINTS, MEANINGS
-from sidecar.core.state import Status
+from sidecar.core.status import Status
 from sidecar.outputs.http import page
 
 FOLDER = files(page)
