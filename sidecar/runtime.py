@@ -222,6 +222,7 @@ class Runtime:
             loaded.canaries,
             max_reply_bytes=settings.canary_max_reply_bytes,
             clock=self._clock,
+            metrics_url=settings.progress_metrics_url,
         )
         return CanaryRunner(
             self.store,

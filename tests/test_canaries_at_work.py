@@ -11,9 +11,10 @@ import pytest
 from sidecar.demo.server import Refusal, Silence, ToyServer
 from tests.support import Sidecar, eventually, running_sidecar
 
+TIMEOUT = 0.3
 FAST = (
     "--canary-period-seconds=0.3",
-    "--canary-timeout-seconds=0.3",
+    f"--canary-timeout-seconds={TIMEOUT}",
     "--canary-success-threshold=1",
 )
 DEAD = Refusal(grpc.StatusCode.INTERNAL, "Stub process 'm_0_0' is not healthy.")
@@ -89,8 +90,9 @@ async def test_a_model_that_hangs_gets_one_request_and_no_traffic(server, tmp_pa
         server.inferences["a"] = Silence()
         await wait_for_line(sidecar, "[-]canary:a failed: timeout")
         assert server.inferring["a"] == 1
-        name = 'inference_canary_pending_seconds{model="b",version=""}'
-        assert await metric(sidecar, name) == 0
+        name = 'inference_canary_pending_seconds{model="a",version=""}'
+        assert await metric(sidecar, name) > TIMEOUT
+        await wait_for_line(sidecar, "[+]canary:b ok")
 
 
 async def test_a_restart_is_asked_for_and_withdrawn(server, tmp_path):

@@ -2,7 +2,7 @@
 
 arguments.py  the flags of each command, and what is wrong with them
 process.py    signals, and the import of aiohttp
-run.py, check.py, config.py, demo.py  one command each
+run.py, check.py, canary.py, config.py, demo.py  one command each
 terminal.py   standard output and error of a command
 """
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from sidecar.cli.process import exit_on_signals, without_authorities
 
 if TYPE_CHECKING:
+    from sidecar.cli.arguments import Arguments
     from sidecar.config import Settings
     from sidecar.config.files import Loaded
 
@@ -44,7 +45,7 @@ def _main(args: list[str]) -> int:
         args.insert(0, "run")
     # The imports below take most of the start, and a process that is PID 1 in
     # its container would ignore SIGTERM before it has a handler.
-    exit_on_signals(None if args[0] == "check" else OK)
+    exit_on_signals(None if args[0] in ("check", "canary") else OK)
     if args[0] in DAEMONS:  # to which it says: reload the configuration
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # gRPC's core writes every failed connection to standard error by itself,
@@ -80,6 +81,14 @@ def _main(args: list[str]) -> int:
         print(f"sidecar: {warning}", file=sys.stderr)
     if found.command == "config":
         return config.print_settings(loaded.settings)
+    return _ask(found, loaded)
+
+
+def _ask(found: "Arguments", loaded: "Loaded") -> int:
+    if found.command == "canary":
+        from sidecar.cli import canary
+
+        return canary.canary(loaded, found.model[0], found.save)
     from sidecar.cli import check
 
     return check.check(loaded, float(found.wait), found.output)

@@ -12,7 +12,8 @@ DAY = 86400
 COMMANDS = {
     "run": "the daemon, until SIGTERM or SIGINT; also without a command",
     "check": "ask once, or until all is ready, print the findings and leave",
-    "demo": "the daemon beside a toy server whose models load, fail and recover",
+    "canary": "send one inference to a model, print the request and what the reply came to",
+    "demo": "the daemon beside a demo server whose models load, fail and recover",
     "config": "validate the settings and print those in force, secrets masked",
 }
 
@@ -27,7 +28,10 @@ FLAGS = {
             "|".join(OUTPUTS),
             "the findings as /readyz?verbose prints them, or the document of /status",
         ),
-    }
+    },
+    "canary": {
+        "--save": ("FILE.json", "write the request there, and the reply to FILE.expect.json"),
+    },
 }
 SWITCHES = {"config": {"--schema": "print their JSON Schema instead"}}
 
@@ -40,6 +44,7 @@ class Arguments:
     """What the command line asks for.
 
     flags:  the values of the flags that were given.
+    model:  of the command canary, the model; name or name:version.
     wrong:  what is wrong, a line each.
     """
 
@@ -47,6 +52,7 @@ class Arguments:
     flags: dict[str, str] = field(default_factory=dict)
     switches: set[str] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
+    model: list[str] = field(default_factory=list)
 
     @property
     def settings(self) -> dict[str, str]:
@@ -62,6 +68,11 @@ class Arguments:
     def wait(self) -> str:
         """For how many seconds a check waits."""
         return self.flags.get("--wait", "0")
+
+    @property
+    def save(self) -> str | None:
+        """Where the request of a canary is written to."""
+        return self.flags.get("--save")
 
     @property
     def output(self) -> str:
@@ -102,6 +113,9 @@ def _read(found: Arguments, rest: list[str]) -> None:
             continue
         # What follows the value of a flag may be the rest of it, and a secret.
         hidden = bool(last) and (last not in flags or is_hidden(SETTINGS.get(last)))
+        if command == "canary" and not arg.startswith("-") and not found.model and not hidden:
+            found.model.append(arg)
+            continue
         if not arg.startswith("--" if hidden else "-"):
             what = f"something unexpected after {last}" if hidden else f"{_shown(arg)}: unexpected"
             line = f"{what}; flags begin with --"
@@ -135,6 +149,10 @@ def _wrong_values(found: Arguments) -> Iterator[str]:
         fits = False
     if not fits:
         yield f"wait: given {found.wait!r} by --wait; allowed: seconds, from 0 to a day"
+    if found.command == "canary" and not found.model:
+        yield "canary: no model is given; sidecar canary MODEL, its name or name:version"
+    if found.save is not None and not found.save.endswith(".json"):
+        yield f"save: given {found.save!r} by --save; allowed: the path of a .json file"
     if found.output not in OUTPUTS:
         allowed = " or ".join(OUTPUTS)
         yield f"output: given {found.output!r} by --output; allowed: {allowed}"
@@ -151,6 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for command, meaning in COMMANDS.items():
         sub = commands.add_parser(command, help=meaning, description=meaning)
+        if command == "canary":
+            sub.add_argument("MODEL", help="its name, or name:version")
         for flag, (metavar, text) in {**EVERYWHERE, **FLAGS.get(command, {})}.items():
             sub.add_argument(flag, metavar=metavar, help=text)
         for switch, text in SWITCHES.get(command, {}).items():

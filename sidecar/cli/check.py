@@ -104,6 +104,7 @@ async def _poll(
         loaded.canaries,
         max_reply_bytes=settings.canary_max_reply_bytes,
         clock=inquiry.clock,
+        metrics_url=settings.progress_metrics_url,
     )
     if once:
         await rounds

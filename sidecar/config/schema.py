@@ -105,6 +105,10 @@ class Settings(BaseSettings):
     canary_max_restarts_per_hour: f.Count = Field(
         3, description="restarts because of canaries in an hour, at most"
     )
+    progress_metrics_url: f.MetricsUrl | None = Field(
+        None,
+        description="the server's metrics page, whose counters show that a model makes progress",
+    )
     tls_ca_file: f.File | None = Field(None, description="PEM file of the authorities to trust")
     tls_cert_file: f.SecretFile | None = Field(
         None, description="PEM file of this client's certificate"

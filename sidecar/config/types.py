@@ -79,6 +79,12 @@ def _readable(path: Path) -> Path:
     return path
 
 
+def _metrics_url(url: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s?#]+([/?]\S*)?", url):
+        raise ValueError("not a URL of http or https")
+    return url
+
+
 def _directory(path: Path) -> Path:
     try:
         next(path.iterdir(), None)
@@ -189,6 +195,12 @@ QuorumText = Annotated[
     BeforeValidator(_quorum),
     _written(STRING, {"type": "integer"}),
     Allowed("all, any, a count of required models (2) or a share of them (50%)"),
+]
+MetricsUrl = Annotated[
+    str,
+    AfterValidator(_metrics_url),
+    _pattern("https?://.+"),
+    Allowed("a URL that begins with http:// or https://", _without_secrets),
 ]
 CanaryMode = Annotated[Mode, _written({"enum": ["off", "auto", False]}), Allowed("off or auto")]
 Directory = Annotated[

@@ -2,6 +2,7 @@
 
 health.py     ServerLive, ServerReady, ModelReady
 inference.py  the canaries, which are sent beside the rounds
+progress.py   the counters of a model on its server's metrics page
 channel.py    the channel fit for probing, and the connection that the probes share
 addresses.py  the addresses of the server, where one name stands for several
 classify.py   from a gRPC status and its text to a reason

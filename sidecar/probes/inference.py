@@ -24,6 +24,7 @@ from sidecar.payloads.given import Given
 from sidecar.payloads.judge import judge
 from sidecar.probes.channel import MAX_DETAIL, Found, channel_args
 from sidecar.probes.classify import classify
+from sidecar.probes.progress import MetricsPage
 
 # A canary that was not answered for so many time-outs is given up.
 MOST_TIMEOUTS = 10
@@ -50,6 +51,8 @@ class CanaryProbe:
     payloads:         for each canary the request that was given; None to build one.
     max_reply_bytes:  a larger reply is not read.
     clock:            monotonic seconds.
+    metrics_url:      the server's own metrics page; None to call ModelStatistics.
+    exchanged:        called with each request and its replies.
     """
 
     def __init__(
@@ -59,11 +62,15 @@ class CanaryProbe:
         *,
         max_reply_bytes: int,
         clock: Callable[[], float],
+        metrics_url: str | None = None,
+        exchanged: Callable[[InferRequest, list[InferResponse]], None] = lambda *_: None,
     ) -> None:
         self._target = target
         self._payloads = payloads
         self._max_reply_bytes = max_reply_bytes
         self._clock = clock
+        self._exchanged = exchanged
+        self._page = None if metrics_url is None else MetricsPage(metrics_url, target.timeout)
         self._manners: dict[Check, Manner] = {}
         self._has_statistics = True
         self._judging = asyncio.Lock()
@@ -89,8 +96,6 @@ class CanaryProbe:
 
     async def statistics(self, check: Check) -> Counters | None:
         """The model's own counters, over a connection of their own; None where there are none."""
-        if not self._has_statistics:
-            return None
         client = self._client()
         try:
             return await self._statistics(client, check)
@@ -177,7 +182,9 @@ class CanaryProbe:
         manner = self._manner(check)
         while True:
             try:
-                return await self._judge(check, await self._responses(client, check, request))
+                responses = await self._responses(client, check, request)
+                self._exchanged(request, responses)
+                return await self._judge(check, responses)
             except grpc.aio.AioRpcError as error:
                 found, text = _found(check, error), error.details() or ""
             except InferenceError as error:
@@ -206,6 +213,8 @@ class CanaryProbe:
             return await asyncio.to_thread(judge, responses, self._payloads[check])
 
     async def _statistics(self, client: InferenceGRPCClient, check: Check) -> Counters | None:
+        if self._page is not None:
+            return await self._page.counters(check)
         if not self._has_statistics:
             return None
         target = self._target

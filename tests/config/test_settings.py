@@ -65,6 +65,7 @@ DEFAULTS = {
     "canary_max_reply_bytes": 4 * 1024 * 1024,
     "canary_restart_after_seconds": 0,
     "canary_max_restarts_per_hour": 3,
+    "progress_metrics_url": None,
     "tls_ca_file": None,
     "tls_cert_file": None,
     "tls_key_file": None,
