@@ -135,7 +135,8 @@ class Health(NamedTuple):
         check = observation.check
         before = self.checks[check]
         after = step_canary(before, observation, self.canaries.rules)
-        health = self.close_canary(check)._replace(checks={**self.checks, check: after})
+        health = self if observation.pending else self.close_canary(check)
+        health = health._replace(checks={**self.checks, check: after})
         return health, tuple(_transition(check, Probe.READINESS, before, after, observation))
 
     def _waits_for_canary(self, observation: Observation) -> bool:

@@ -442,6 +442,12 @@ def test_10_they_count_once_it_is_closed_and_other_reasons_count_always():
 # Beside the rules
 
 
+def test_a_canary_stays_open_at_a_time_out_and_is_closed_by_its_reply():
+    one = fold(proven().open_canary(CA, 100), result(CA, "timeout", 130, pending=True))
+    assert one.opened == {CA: 100}
+    assert fold(one, result(CA, "ok", 140)).opened == {}
+
+
 def test_the_pace_of_the_rounds_does_not_hang_on_canaries():
     assert health().all_healthy
     assert not fold(health(), saw(A, "error")).all_healthy
