@@ -1,6 +1,7 @@
 """When canaries are sent: at once when a model becomes ready, then each period."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from sidecar.core.canary import CanaryRules, Counters
@@ -10,6 +11,17 @@ from sidecar.core.restarts import review
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.status import Status
 from sidecar.store import Change, HealthStore
+
+logger = logging.getLogger(__name__)
+
+UNCONFIGURED = (
+    "%s is unconfigured: the model is not proven, because no request is known that it takes; "
+    "give one, see docs/canary.md: %s"
+)
+FROM_CACHE = (
+    "%s was answered from the server's response cache, which proves nothing; "
+    "give a request that is not cached, or none"
+)
 
 # Seconds until the next canary after one that was given up; doubled each time, up to the last.
 FIRST_PAUSE, LAST_PAUSE = 300, 3600
@@ -66,7 +78,7 @@ class CanaryRunner:
                 tasks.create_task(self._send_all(check))
 
     async def _send_all(self, check: Check) -> None:
-        failures, gave_up = 0, 0
+        failures, gave_up, is_cached = 0, 0, False
         baseline: Counters | None = None
         while True:
             await self._wait_until_ready(check)
@@ -89,6 +101,9 @@ class CanaryRunner:
             if last.reason is Reason.OK:
                 failures = gave_up = 0
                 baseline = await self._statistics(check)
+                if baseline is not None and baseline.is_from_cache(now) and not is_cached:
+                    is_cached = True
+                    logger.warning(FROM_CACHE, check.name)
             else:
                 failures = min(failures + 1, MOST_DOUBLINGS)
             await self._pause(check, failures)
@@ -116,7 +131,10 @@ class CanaryRunner:
         return last
 
     def _record(self, seen: Observation) -> None:
+        was_unconfigured = self._is_unconfigured(seen.check)
         self._store.record(seen)
+        if self._is_unconfigured(seen.check) and not was_unconfigured:
+            logger.warning(UNCONFIGURED, seen.check.name, seen.detail)
         snapshot = self._snapshot()
         restarts = review(snapshot)
         self._store.replace(self._store.health._replace(restarts=restarts))
@@ -134,6 +152,10 @@ class CanaryRunner:
             ):
                 return
             await event.wait()
+
+    def _is_unconfigured(self, check: Check) -> bool:
+        state = self._store.health.checks.get(check)
+        return state is not None and state.canary is not None and state.canary.unconfigured
 
     def _may_skip(self, check: Check) -> bool:
         state = self._store.health.checks[check]

@@ -34,6 +34,7 @@ class World:
         self.sent: list[tuple[float, Check]] = []
         self.counters: Callable[[], Counters | None] = lambda: None
         self.in_flight = self.most_in_flight = 0
+        self.payload = Payload.GIVEN
         self._sleeping: list[tuple[float, int, asyncio.Future[None]]] = []
         self._number = count()
         thresholds = Thresholds()
@@ -81,7 +82,7 @@ class World:
 
     def seen(self, check: Check, reason: str, *, pending: bool = False) -> Observation:
         return Observation(
-            check, Reason(reason), self.now, 1, payload=Payload.GIVEN, pending=pending
+            check, Reason(reason), self.now, 1, payload=self.payload, pending=pending
         )
 
     async def statistics(self, _: Check) -> Counters | None:
@@ -253,6 +254,25 @@ async def test_a_restart_is_asked_for_after_so_long():
     world.replies[CA] = ["ok", *["error"] * 20]
     await world.until(200, {0: lambda: world.see_all(*CHECKS)})
     assert world.store.health.restarts.requested_total == 1
+
+
+async def test_an_unconfigured_canary_is_logged_once(caplog):
+    world = World()
+    world.payload = Payload.BUILT
+    world.replies[CA] = ["invalid_request"] * 5
+    await world.until(200, {0: lambda: world.see(A)})
+    assert len(world.times()) > 1
+    (record,) = caplog.records
+    assert "canary:a is unconfigured" in record.message
+
+
+async def test_a_reply_from_a_cache_is_logged_once(caplog):
+    world = World()
+    world.counters = lambda: Counters(1, len(world.sent), 0, len(world.sent))
+    await world.until(100, {0: lambda: world.see(A)})
+    assert len(world.times()) > 2
+    (record,) = caplog.records
+    assert "canary:a was answered from the server's response cache" in record.message
 
 
 async def test_a_bug_in_a_probe_ends_it():

@@ -45,6 +45,12 @@ class Counters(NamedTuple):
             return False
         return self.has_progressed(before) and self.cache_hits <= before.cache_hits
 
+    def is_from_cache(self, before: "Counters | None") -> bool:
+        """Whether what was finished since came from the response cache."""
+        if before is None:
+            return False
+        return self.executions == before.executions and self.cache_hits > before.cache_hits
+
     def began_again(self, before: "Counters | None") -> bool:
         """Whether the model was loaded again since."""
         if before is None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from tests.interop.environments import KSERVE, MLSERVER, Environment
 from tests.support import free_port, http_get, wait_until
 
 SCRIPTS = Path(__file__).parent / "servers"
+# What is in the command line of a child that Python's multiprocessing has started.
+SPAWNED = "multiprocessing.spawn import spawn_main"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class InferenceServer(ABC):
     words: ClassVar[Words]
     # What ModelReady comes to for a model that it does not have: an answer or a status.
     missing_model: ClassVar[bool | str]
+    # What is in the command lines of the processes that compute; nothing where it computes itself.
+    worker: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -98,6 +103,45 @@ class InferenceServer(ABC):
     def mend_inference(self, model: str, how: str) -> None:
         """They work again."""
         (self._models / model / how).unlink()
+
+    def processes(self) -> list[int]:
+        """All its processes, by their ids."""
+        assert self._process is not None
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(int(entry.name)) == self._process.pid:
+                    found.append(int(entry.name))
+        return sorted(found)
+
+    def workers(self, model: str, words: tuple[str, ...] | None = None) -> list[int]:
+        """The processes that compute for a model, or with such a command line, by their ids."""
+        words = tuple(word.format(model=model) for word in words or self.worker)
+        found = []
+        for pid in self.processes():
+            command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+            if words and all(word in command for word in words):
+                found.append(pid)
+        return found
+
+    def exhaust_descriptors(self) -> None:
+        """Leaves its processes no file descriptor for a new connection."""
+        for pid in self.processes():
+            used = {int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+            free = next(number for number in range(len(used) + 1) if number not in used)
+            _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, hard))
+
+    def restore_descriptors(self) -> None:
+        """Takes the limit away."""
+        for pid in self.processes():
+            _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+
+    def restart(self) -> None:
+        """As the kubelet does it."""
+        self.kill()
+        self.start()
 
     def start(self, *, loaded: Iterable[str] = (), loading: Iterable[str] = ()) -> None:
         """Starts it with the models that it has and these, and waits until its ports are open."""
@@ -165,18 +209,21 @@ class KServe(InferenceServer):
 class MLServer(InferenceServer):
     """MLServer without workers, so that the states of the models are the server's own."""
 
+    parallel_workers: ClassVar[int] = 0
+
     environment = MLSERVER
     words = Words(server_loading="not_ready", failed="unreachable", server_failed="unreachable")
     missing_model = "StatusCode.UNKNOWN"
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.metrics_port = free_port()
         settings = {
             "host": "127.0.0.1",
             "grpc_port": self.port,
             "http_port": self._http_port,
-            "metrics_port": free_port(),
-            "parallel_workers": 0,
+            "metrics_port": self.metrics_port,
+            "parallel_workers": self.parallel_workers,
         }
         (self._models / "settings.json").write_text(json.dumps(settings))
 
@@ -202,3 +249,16 @@ class MLServer(InferenceServer):
         }
         (folder / "model-settings.json").write_text(json.dumps(settings))
         return folder
+
+
+class MLServerWithWorker(MLServer):
+    """MLServer with a worker, which is its default."""
+
+    parallel_workers = 1
+    worker = (SPAWNED,)
+
+
+class MLServerWithWorkers(MLServerWithWorker):
+    """MLServer with two workers, which take turns."""
+
+    parallel_workers = 2

@@ -16,6 +16,7 @@ class TorchServe(InferenceServer):
     grpc_service = "org.pytorch.serve.grpc.openinference.GRPCInferenceService"
     words = Words(loading="ok", version_1="model_not_found")
     missing_model = "StatusCode.NOT_FOUND"
+    worker = ("model_service_worker.py",)
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -78,6 +79,11 @@ class TorchServe(InferenceServer):
         # So long it tries to load a model that fails, and calls it ready; else 300 s.
         (folder / "model-config.yaml").write_text("maxRetryTimeoutInSec: 1\n")
         return folder
+
+    def scale(self, model: str, workers: int) -> None:
+        """Has so many workers compute for a model."""
+        path = f"/models/{model}?min_worker={workers}&max_worker={workers}&synchronous=true"
+        self._tell("PUT", path)
 
     def unload(self, model: str) -> None:
         """Has the server take back a model."""

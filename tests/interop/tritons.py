@@ -8,15 +8,17 @@ import sys
 from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 from tests.interop.environments import TRITON
-from tests.interop.inference_servers import SCRIPTS, InferenceServer, Words
+from tests.interop.inference_servers import SCRIPTS, SPAWNED, InferenceServer, Words
 from tests.support import wait_until
 
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 # The stubs that run the models in Python want their interpreter's own library.
 LIBRARY = Path(sys.base_prefix) / "lib"
 KEY = "s3cret"
+STUB = ("triton_python_backend_stub", " {model}_0")
 
 
 class RestrictableServer(InferenceServer):
@@ -29,9 +31,9 @@ class RestrictableServer(InferenceServer):
         super().__init__(folder)
         self._restriction = ""
 
-    def restrict(self) -> None:
+    def restrict(self, protocol: str = "health") -> None:
         """Answers nobody without a certain header, from the next start on."""
-        self._restriction = f"health:x-key={KEY}"
+        self._restriction = f"{protocol}:x-key={KEY}" if protocol else ""
 
     def permission(self) -> tuple[str, str]:
         """The sidecar's flag that gives it that header, and what of it is secret."""
@@ -53,6 +55,8 @@ class RestrictableServer(InferenceServer):
 class Triton(RestrictableServer):
     """Triton with the models under explicit control. A model takes the datatype it is named by."""
 
+    worker = STUB
+    instances: ClassVar[int] = 1
     words = Words(
         server_loading="not_ready",
         server_failed="not_ready",
@@ -119,6 +123,7 @@ class Triton(RestrictableServer):
         tensor = f'[{{ name: "x", data_type: TYPE_{datatype}, dims: [-1] }}]'
         (folder / "config.pbtxt").write_text(
             f'backend: "python"\ninput {tensor}\noutput {tensor}\n'
+            f"instance_group [{{ count: {self.instances}, kind: KIND_CPU }}]\n"
         )
         (folder / "1").mkdir()
         shutil.copy(SCRIPTS / "triton_model.py", folder / "1" / "model.py")
@@ -158,9 +163,16 @@ class Triton(RestrictableServer):
             self._loads.pop().close()
 
 
+class TritonWithTwoInstances(Triton):
+    """Triton that has two workers for each model, which take turns."""
+
+    instances = 2
+
+
 class PyTriton(RestrictableServer):
     """PyTriton. A model that loads is not known to its Triton until it has been loaded."""
 
+    worker = (SPAWNED,)
     words = Words(
         failed="unreachable",
         server_failed="unreachable",
