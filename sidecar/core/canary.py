@@ -98,6 +98,7 @@ class Canary(NamedTuple):
     """What is known of one model's canaries, besides its status. Times are monotonic.
 
     payload:        of the last result.
+    form:           of the last request that was built.
     window:         of the last results, whether each has failed; the latest last.
     successes:      in a row, and how many are `needed` for SERVING.
     has_succeeded:  ever, with this payload on this server.
@@ -116,6 +117,7 @@ class Canary(NamedTuple):
     excused: int = 0
     skips: int = 0
     failing_since: float | None = None
+    form: str = ""
 
     def reset(self, rules: CanaryRules) -> "Canary":
         """The model has to be proven again; that the payload fits it is not forgotten."""
@@ -124,12 +126,20 @@ class Canary(NamedTuple):
             needed=rules.warmup,
             has_succeeded=self.has_succeeded,
             unconfigured=self.unconfigured,
+            form=self.form,
         )
 
     def with_other(self, payload: Payload) -> "Canary":
         """With another request the window is empty, and nothing has succeeded with it."""
         known = self._replace(payload=payload, window=(), has_succeeded=False)
         return known._replace(unconfigured=False, failing_since=None)
+
+    def _with_form(self, form: str) -> "Canary":
+        """Once a request was built that has these inputs; with others it is another request."""
+        if not form or form == self.form:
+            return self
+        known = self.with_other(Payload.BUILT) if self.form else self
+        return known._replace(form=form)
 
     def skip(self) -> "Canary":
         """Real traffic has proven the model."""
@@ -140,7 +150,7 @@ class Canary(NamedTuple):
         if seen.payload is Payload.NONE:
             return self._replace(payload=Payload.NONE, unconfigured=True), Outcome.UNCONFIGURED
         payload = seen.payload or self.payload
-        known = self._replace(payload=payload)
+        known = self._with_form(seen.form)._replace(payload=payload)
         if payload is Payload.BUILT and seen.reason in UNFIT:
             return known._replace(unconfigured=True, failing_since=None), Outcome.UNCONFIGURED
         if seen.reason is Reason.OK:

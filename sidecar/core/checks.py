@@ -58,8 +58,9 @@ class Observation(NamedTuple):
 
     `at` is a monotonic time and `duration` what the call took, both in seconds. `detail`
     is the server's own text; it goes to the log and nowhere else. Of a canary, `payload`
-    says where its request comes from, `pending` whether it is still without a reply, and
-    `progress` whether its model finished other requests meanwhile.
+    says where its request comes from, `form` what the inputs of one that was built are,
+    `pending` whether it is still without a reply, and `progress` whether its model finished
+    other requests meanwhile.
     """
 
     check: Check
@@ -70,3 +71,4 @@ class Observation(NamedTuple):
     payload: Payload | None = None
     pending: bool = False
     progress: bool = False
+    form: str = ""

@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -108,7 +109,7 @@ class CanaryProbe:
         started, given = self._clock(), self._payloads[check]
         payload = Payload.BUILT if given is None else Payload.GIVEN
 
-        def observe(found: Found, payload: Payload = payload, **more: bool) -> Observation:
+        def observe(found: Found, payload: Payload = payload, **more: Any) -> Observation:
             at = self._clock()
             return Observation(check, found[0], at, at - started, found[1], payload, **more)
 
@@ -125,6 +126,7 @@ class CanaryProbe:
         except CannotBuild as error:
             yield observe((Reason.INVALID_REQUEST, str(error)), Payload.NONE)
             return
+        form = _form(request) if given is None else ""
         started = self._clock()
         before = await self._statistics(client, check)
         sent()
@@ -139,7 +141,7 @@ class CanaryProbe:
                 before = after
                 reason = Reason.BUSY if progress else Reason.TIMEOUT
                 text = f"no reply for {timeouts * deadline:g} s"
-                yield observe((reason, text), pending=True, progress=progress)
+                yield observe((reason, text), pending=True, progress=progress, form=form)
                 if progress and timeouts > MOST_EXCUSED:
                     return  # others are finished and this one never is
             else:
@@ -149,7 +151,7 @@ class CanaryProbe:
             asking.cancel()
         if given is not None and found[0] in DECISIVE and await self._refusal(client, check):
             return  # the model is not ready any more
-        yield observe(found)
+        yield observe(found, form=form)
 
     async def _refusal(self, client: InferenceGRPCClient, check: Check) -> Found | None:
         """Why the model is not ready, asked again over the canary's connection; None if it is."""
@@ -248,6 +250,10 @@ class CanaryProbe:
             retries=0,
             grpc_service=target.service,
         )
+
+
+def _form(request: InferRequest) -> str:
+    return ", ".join(f"{each.name} {each.datatype} {each.shape}" for each in request.inputs)
 
 
 def _found(check: Check, error: grpc.aio.AioRpcError) -> Found:

@@ -107,6 +107,14 @@ def test_2_that_it_has_succeeded_is_remembered_across_restarts_of_the_server():
     assert status(one) == "NOT_SERVING"
 
 
+def test_2_it_is_remembered_for_the_inputs_that_the_metadata_declare():
+    one = fold(health(given=(CB,)), result(CA, "ok", 1, Payload.BUILT, form="x FP32 [1]"))
+    same = fold(one, *(result(CA, "error", at, Payload.BUILT, form="x FP32 [1]") for at in (2, 3)))
+    assert status(same) == "NOT_SERVING"
+    other = fold(one, *(result(CA, "error", at, Payload.BUILT, form="y FP32 [1]") for at in (2, 3)))
+    assert (status(other), known(other).unconfigured) == ("UNKNOWN", True)
+
+
 def test_2_another_target_forgets_it():
     assert not known(proven().forget(9), CA).has_succeeded
 
