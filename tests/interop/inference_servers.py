@@ -100,6 +100,10 @@ class InferenceServer(ABC):
         """From now on inferences `raise`, or `hang`, while everything says that all is well."""
         (self._models / model / how).touch()
 
+    def slow_inference(self, model: str, seconds: float) -> None:
+        """From now on each inference takes so long, and another one waits for it."""
+        (self._models / model / "block").write_text(str(seconds))
+
     def mend_inference(self, model: str, how: str) -> None:
         """They work again."""
         (self._models / model / how).unlink()
@@ -173,6 +177,10 @@ class InferenceServer(ABC):
         """Asks it to exit as the kubelet does: its first process gets a SIGTERM, no other does."""
         assert self._process is not None
         self._process.terminate()
+
+    def has_exited(self) -> bool:
+        """Whether its first process has ended."""
+        return self._process is None or self._process.poll() is not None
 
     def kill(self) -> None:
         """Ends it and its children at once, if it runs."""

@@ -1,6 +1,5 @@
 """Real servers whose readiness says that all is well while no inference succeeds."""
 
-import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.interop.canaries import CANARY, MODEL, PERIOD, RECOVERY, TIMEOUT, request_for
 from tests.interop.inference_servers import (
     InferenceServer,
     KServe,
@@ -22,13 +22,6 @@ from tests.interop.watching import watching
 # The first run installs the servers.
 pytestmark = pytest.mark.timeout(900)
 
-MODEL = "fp32"
-PERIOD, TIMEOUT, RECOVERY = 0.5, 1.0, 0.1
-CANARY = (
-    f"--canary-period-seconds={PERIOD}",
-    f"--canary-timeout-seconds={TIMEOUT}",
-    "--canary-success-threshold=1",
-)
 # On Triton a reply of a dead stub takes a second, and this machine is slow and shared.
 SLACK = 4
 FAILS = PERIOD + RECOVERY + 2 + SLACK
@@ -110,22 +103,6 @@ TROUBLES = {
     ),
     "it was scaled to no workers": Trouble(scaled(0), scaled(1), {TorchServe: "error"}),
 }
-
-
-def shape_of(server: InferenceServer) -> list[int]:
-    """Triton's models have a single dimension, PyTriton puts the batch before it."""
-    return [2] if isinstance(server, Triton) else [1, 2]
-
-
-def request_for(server: InferenceServer, folder: Path) -> str:
-    """The settings of the model with the request that the server takes."""
-    request = {
-        "inputs": [{"name": "x", "shape": shape_of(server), "datatype": "FP32", "data": [1.0, 2.0]}]
-    }
-    file = folder / "request.json"
-    file.write_text(json.dumps(request))
-    model = [{"name": MODEL, "canary": {"request": str(file)}}]
-    return f"--models={json.dumps(model)}"
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__, scope="module")

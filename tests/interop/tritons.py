@@ -116,14 +116,14 @@ class Triton(RestrictableServer):
             "PYTHONPATH": str(self._libraries.parent),
         }
 
-    def add(self, model: str) -> Path:
-        """The folder of a new model, with Triton's settings for it."""
+    def add(self, model: str, more: str = "") -> Path:
+        """The folder of a new model, with Triton's settings for it, and more of them."""
         folder = super().add(model)
         datatype = {"bytes": "STRING"}.get(model, model.upper())
         tensor = f'[{{ name: "x", data_type: TYPE_{datatype}, dims: [-1] }}]'
         (folder / "config.pbtxt").write_text(
             f'backend: "python"\ninput {tensor}\noutput {tensor}\n'
-            f"instance_group [{{ count: {self.instances}, kind: KIND_CPU }}]\n"
+            f"instance_group [{{ count: {self.instances}, kind: KIND_CPU }}]\n{more}\n"
         )
         (folder / "1").mkdir()
         shutil.copy(SCRIPTS / "triton_model.py", folder / "1" / "model.py")

@@ -15,6 +15,11 @@ from kserve import (  # type: ignore[import-not-found]
 )
 
 
+def seconds(file: Path) -> float:
+    """The number in a file, 0 if it is not there."""
+    return float(file.read_text()) if file.exists() else 0
+
+
 class FolderModel(Model):  # type: ignore[misc]
     """A model that loads until its folder has `loaded`, or `failed`; unready while `unready`."""
 
@@ -32,12 +37,16 @@ class FolderModel(Model):  # type: ignore[misc]
         return True
 
     async def predict(self, payload: InferRequest, headers: object = None) -> InferResponse:
-        """The inputs as outputs, unless the folder has `raise`, or as long as it has `hang`."""
+        """The inputs as outputs, unless the folder has `raise`, or as long as it has `hang`.
+
+        It takes the seconds in `block` of the whole server.
+        """
         del headers
         if (self._folder / "raise").exists():
             raise ValueError("told to raise")
         while (self._folder / "hang").exists():  # noqa: ASYNC110 # the event is another process's
             await asyncio.sleep(0.02)
+        time.sleep(seconds(self._folder / "block"))  # noqa: ASYNC251 # as synchronous models do
         outputs = []
         for tensor in payload.inputs:
             output = InferOutput(tensor.name, tensor.shape, tensor.datatype)

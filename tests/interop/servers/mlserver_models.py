@@ -1,6 +1,7 @@
 """A model for MLServer, which imports it by the name in each model-settings.json."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from mlserver.types import (  # type: ignore[import-not-found]
     InferenceResponse,
     ResponseOutput,
 )
+
+
+def seconds(file: Path) -> float:
+    """The number in a file, 0 if it is not there."""
+    return float(file.read_text()) if file.exists() else 0
 
 
 class FolderModel(MLModel):  # type: ignore[misc]
@@ -30,11 +36,15 @@ class FolderModel(MLModel):  # type: ignore[misc]
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """The inputs as outputs, unless the folder has `raise`, or as long as it has `hang`."""
+        """The inputs as outputs, unless the folder has `raise`, or as long as it has `hang`.
+
+        It takes the seconds in `block` of its whole process.
+        """
         if (self._folder / "raise").exists():
             raise ValueError("told to raise")
         while (self._folder / "hang").exists():  # noqa: ASYNC110 # the event is another process's
             await asyncio.sleep(0.02)
+        time.sleep(seconds(self._folder / "block"))  # noqa: ASYNC251 # as synchronous models do
         outputs = [
             ResponseOutput(name=i.name, shape=i.shape, datatype=i.datatype, data=i.data)
             for i in payload.inputs

@@ -19,11 +19,17 @@ class TritonPythonModel:
             time.sleep(0.02)
 
     def execute(self, requests):
-        """A response for each request; fails while the folder has `raise`, waits while `hang`."""
+        """A response for each request; fails while the folder has `raise`, waits while `hang`.
+
+        It takes the seconds in `block`.
+        """
         if (self._folder / "raise").exists():
             raise ValueError("told to raise")
         while (self._folder / "hang").exists():
             time.sleep(0.02)
+        block = self._folder / "block"
+        if block.exists():
+            time.sleep(float(block.read_text()))
         return [
             triton.InferenceResponse(
                 [triton.Tensor("x", triton.get_input_tensor_by_name(request, "x").as_numpy())]
