@@ -96,7 +96,7 @@ def test_the_pod_to_be_pasted_has_the_sidecar_of_the_component(tmp_path):
     ours, theirs = sidecar_of(pasted), sidecar_of(component)
     environment = {variable["name"]: variable["value"] for variable in ours.pop("env")}
     file = tmp_path / "sidecar.yaml"
-    file.write_text("server_url: localhost:8001\nmodels: [resnet50, 'bert:3']\n")
+    file.write_text("server_url: localhost:8001\nmodels: [resnet50, 'bert:3']\ncanary: auto\n")
     mounted = {variable["name"]: variable["value"] for variable in theirs.pop("env")}
     mounted["SIDECAR_CONFIG"] = str(file)
     assert sidecar("config", **environment).stdout == sidecar("config", **mounted).stdout != ""
