@@ -4,10 +4,11 @@ Both are bounded, and the failures are kept apart so that successes do not
 push them out.
 """
 
+from array import array
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from sidecar.core.checks import SERVER_LIVE, Check
+from sidecar.core.checks import CANARY, SERVER_LIVE, Check
 from sidecar.core.reasons import REASONS, Reason
 from sidecar.store import Cause, Change
 
@@ -30,24 +31,32 @@ class Failures(NamedTuple):
 class Past(NamedTuple):
     """What came before of one check.
 
-    results:   a letter for each of the last results, the oldest first.
-    failures:  the last rows of failures, the latest first.
+    results:    a letter for each of the last results, the oldest first.
+    failures:   the last rows of failures, the latest first.
+    durations:  of a canary, of the same results, packed as an array of "f".
     """
 
     results: str = ""
     failures: tuple[Failures, ...] = ()
+    durations: bytes = b""
 
     def then(self, reason: Reason, at: float, duration: float) -> "Past":
         """The past after one more result."""
         letter = LETTERS[reason]
         results = (self.results + letter)[-STRIP:]
         if reason is Reason.OK:
-            return Past(results, self.failures)
+            return self._replace(results=results)
         times, first, before = 1, at, self.failures
         if self.results.endswith(letter):
             times, first, before = before[0].times + 1, before[0].first, before[1:]
         row = Failures(reason, times, first, at, duration)
-        return Past(results, (row, *before)[:FAILURES])
+        return self._replace(results=results, failures=(row, *before)[:FAILURES])
+
+    def lasting(self, duration: float) -> "Past":
+        """The past with the duration of the latest result."""
+        packed = array("f", self.durations)
+        packed.append(duration)
+        return self._replace(durations=packed[-STRIP:].tobytes())
 
 
 NOTHING = Past()
@@ -68,6 +77,8 @@ class History:
         silent = check == SERVER_LIVE and REASONS[reason].silences
         for each in pasts if silent else (check,):
             pasts[each] = pasts[each].then(reason, at, duration)
+        if check.kind == CANARY:
+            pasts[check] = pasts[check].lasting(duration)
 
     def _keep(self, change: Change) -> None:
         """Forgets removed checks, and all results of another server."""

@@ -82,6 +82,7 @@ async def test_a_model_whose_inferences_fail_gets_no_traffic(server, tmp_path):
     )
     assert found["canary"]["payload"] == "built"
     assert found["canary"]["window"].count("x") >= 2
+    assert len(found["canary"]["durations_seconds"]) == len(found["history"])
 
 
 async def test_a_model_that_hangs_gets_one_request_and_no_traffic(server, tmp_path):

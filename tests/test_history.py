@@ -1,13 +1,14 @@
 """What came before of each check: bounded, failures apart, nothing of checks that are gone."""
 
 import sys
+from array import array
 from collections import Counter
 from itertools import groupby
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.checks import SERVER_LIVE, SERVER_READY
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Observation, canary
 from sidecar.core.reasons import Reason
 from sidecar.history import FAILURES, LETTERS, NOTHING, STRIP, History, Past
 from sidecar.store import Cause, Change
@@ -92,6 +93,17 @@ def test_nothing_is_kept_of_another_server():
     before = history.pasts()[A].results
     history(Change(Cause.OTHER_SERVER, initial(A)))
     assert (before, history.pasts()[A].results) == (".", "")
+
+
+def test_of_a_canary_the_durations_are_kept_too():
+    history, ca = History([A, canary("a")]), canary("a")
+    for at in range(100):
+        for check in (A, ca):
+            observation = Observation(check, Reason.OK, at, at / 8)
+            history(Change(Cause.RESULT, initial(A, ca), observation))
+    pasts = history.pasts()
+    assert list(array("f", pasts[ca].durations)) == [at / 8 for at in range(100 - STRIP, 100)]
+    assert pasts[A].durations == b""
 
 
 def test_even_the_worst_past_is_small():

@@ -1,7 +1,7 @@
 """The toy server as a process of its own, told by lines on standard input what to answer.
 
-Each line is a JSON object: `live`, `ready` and `models` replace the server's
-answers, and `tokens` are the bearer tokens that it takes (any if there are none).
+Each line is a JSON object: `live`, `ready`, `models` and `inferences` replace the
+server's answers, and `tokens` are the bearer tokens that it takes (any if there are none).
 A reply is true, false, `silence`, the name of a gRPC status, or an
 object: `{"status", "details"}`, `{"hex"}` for bytes, `{"after", "reply"}` for late.
 """
@@ -79,6 +79,8 @@ async def serve(port: int, made: dict[str, Any]) -> None:
         server.live = to_reply(told.get("live", True))
         server.ready = to_reply(told["ready"]) if "ready" in told else None
         server.models = {name: to_reply(value) for name, value in told.get("models", {}).items()}
+        inferences = told.get("inferences", {})
+        server.inferences = {name: to_reply(value) for name, value in inferences.items()}
         server.tokens = told.get("tokens", ())
         sys.stdout.write("told\n")
         sys.stdout.flush()

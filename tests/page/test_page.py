@@ -98,6 +98,25 @@ def test_a_model_that_is_ready_in_name_only_is_seen(browser, demo):
         expect(verdict(page)).to_have_text("Ready", timeout=FLIP)
 
 
+def test_a_canary_tells_how_long_it_waits_or_took_and_what_it_lacks(browser, log):
+    refusal = {"status": "INVALID_ARGUMENT", "details": "unexpected shape"}
+    models = dict.fromkeys("abc", True)
+    flags = ("--models=a,b,c", "--canary=auto", "--canary-period-seconds=0.2")
+    with (
+        ToyProcess(models=models, inferences={"a": "silence", "b": refusal}) as toy,
+        running_sidecar(log, f"--server-url={toy.url}", *flags) as sidecar,
+        watched(browser, sidecar.port) as seen,
+    ):
+        page = seen.page
+        expect(row(page, "canary:a")).to_contain_text(
+            re.compile(r"has waited for a reply for \d+ s")
+        )
+        expect(row(page, "canary:b")).to_contain_text("unconfigured: no request is known")
+        expect(row(page, "canary:c").get_by_role("img")).to_have_accessible_name(
+            re.compile(r"Of the last \d+ answers none failed; they took .* ms to .* ms")
+        )
+
+
 @pytest.mark.parametrize("look", LOOKS)
 def test_axe_finds_nothing_wrong_and_nothing_sticks_out(browser, demo, look):
     with watched(browser, demo.port, **LOOKS[look]) as seen:

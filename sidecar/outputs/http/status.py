@@ -5,6 +5,7 @@ wall-clock time in it.
 """
 
 import json
+from array import array
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
@@ -94,7 +95,7 @@ def _check(
     snapshot: Snapshot, check: Check, probe: Probe, state: CheckState, past: Past
 ) -> dict[str, Any]:
     now = snapshot.now
-    about = {} if state.canary is None else {"canary": _canary(snapshot, check, state.canary)}
+    about = {} if state.canary is None else {"canary": _canary(snapshot, check, state.canary, past)}
     age = None if state.observed_at is None else round(now - state.observed_at, 3)
     return {
         "name": check.name,
@@ -125,7 +126,7 @@ def _check(
     }
 
 
-def _canary(snapshot: Snapshot, check: Check, known: Canary) -> dict[str, Any]:
+def _canary(snapshot: Snapshot, check: Check, known: Canary, past: Past) -> dict[str, Any]:
     sent_at = snapshot.health.opened.get(check)
     return {
         "payload": known.payload,
@@ -133,4 +134,5 @@ def _canary(snapshot: Snapshot, check: Check, known: Canary) -> dict[str, Any]:
         "window": "".join("x" if failed else "." for failed in known.window),
         "pending_seconds": None if sent_at is None else round(snapshot.now - sent_at, 3),
         "skipped": known.skips,
+        "durations_seconds": [round(each, 4) for each in array("f", past.durations)],
     }

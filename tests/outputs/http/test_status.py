@@ -247,6 +247,7 @@ def test_the_closed_lists_of_the_schema_are_those_of_the_code():
     assert {k: v["const"] for k, v in letters.items()} == {v: k for k, v in LETTERS.items()}
     assert check["history"]["pattern"] == f"^[{''.join(LETTERS.values())}]{{0,{STRIP}}}$"
     assert check["failures"]["maxItems"] == FAILURES
+    assert check["canary"]["properties"]["durations_seconds"]["maxItems"] == STRIP
     assert definitions["endpoint"]["properties"]["because"]["maxItems"] == BECAUSE
 
 

@@ -307,14 +307,17 @@ function urgency(check) {
   return (kind === "bad" ? 0 : 2) + (check.required ? 0 : 1);
 }
 
-function stripPaths(history) {
+// The good bars of a canary are as high as the inferences were long, to the longest of them.
+function stripPaths(history, durations) {
   let passed = "";
   let failed = "";
   const first = HISTORY - history.length;
+  const longest = Math.max(...durations.filter((duration, place) => history[place] === "."));
   [...history].forEach((letter, place) => {
     const x = (first + place) * 4 + 2;
     if (letter === ".") {
-      passed += `M${x} 23v-8`;
+      const height = durations.length ? 2 + 12 * (durations[place] / longest) : 8;
+      passed += `M${x} 23v-${height.toFixed(1)}`;
     } else {
       failed += `M${x} 23v-22`;
     }
@@ -322,14 +325,19 @@ function stripPaths(history) {
   return { passed, failed };
 }
 
-function stripLabel(history, letters) {
+function stripLabel(history, durations, letters) {
   const counts = new Map();
   for (const letter of history.replaceAll(".", "")) {
     const reason = letters[letter];
     counts.set(reason, (counts.get(reason) ?? 0) + 1);
   }
   const failures = [...counts].map(([reason, times]) => `${times} ${reason}`);
-  return `Of the last ${history.length} answers ${failures.join(", ") || "none failed"}`;
+  const label = `Of the last ${history.length} answers ${failures.join(", ") || "none failed"}`;
+  if (!durations.length) {
+    return label;
+  }
+  const [shortest, longest] = [Math.min(...durations), Math.max(...durations)];
+  return `${label}; they took ${formatDuration(shortest)} to ${formatDuration(longest)}`;
 }
 
 // Without the roles a phone's layout, which is no table, would not be read as one.
@@ -354,7 +362,8 @@ function newStrip() {
     role: "img",
   };
   const base = svgElement("path", { class: "base", d: `M0 23.5h${HISTORY * 4}` });
-  parts.node = svgElement("svg", attributes, base, parts.passed, parts.failed);
+  parts.title = svgElement("title", {});
+  parts.node = svgElement("svg", attributes, parts.title, base, parts.passed, parts.failed);
   return parts;
 }
 
@@ -428,15 +437,19 @@ function fillAnswer(row, check) {
   }
 }
 
-function fillStrip(row, { history }, letters) {
-  if (row.shown.history === history) {
+function fillStrip(row, { history, canary }, letters) {
+  const durations = canary?.durations_seconds ?? [];
+  const key = history + durations.join();
+  if (row.shown.strip === key) {
     return;
   }
-  row.shown.history = history;
-  const { passed, failed } = stripPaths(history);
+  row.shown.strip = key;
+  const { passed, failed } = stripPaths(history, durations);
   row.strip.passed.setAttribute("d", passed);
   row.strip.failed.setAttribute("d", failed);
-  row.strip.node.setAttribute("aria-label", stripLabel(history, letters));
+  const label = stripLabel(history, durations, letters);
+  row.strip.node.setAttribute("aria-label", label);
+  setText(row.strip.title, label);
 }
 
 function failureItem(failure, now) {
@@ -463,9 +476,23 @@ function fillFailures(row, { failures }, now) {
   }
 }
 
+function canaryRemark({ configured, pending_seconds: pending, skipped }) {
+  if (!configured) {
+    return "unconfigured: no request is known that the model takes";
+  }
+  if (pending >= 1) {
+    return `has waited for a reply for ${formatPeriod(pending)}`;
+  }
+  return skipped ? `not sent ${formatCount(skipped, "time")}: other requests succeeded` : "";
+}
+
 function remarkOn(check) {
   if (check.name === "server-live") {
     return `for ${check.probe}`; // there is a row for each of its two probes
+  }
+  const remark = check.canary ? canaryRemark(check.canary) : "";
+  if (remark) {
+    return remark;
   }
   return check.required ? "" : "does not gate /readyz";
 }
