@@ -26,6 +26,8 @@ FROM_CACHE = (
 # Seconds until the next canary after one that was given up; doubled each time, up to the last.
 FIRST_PAUSE, LAST_PAUSE = 300, 3600
 
+JITTER = 0.1  # by so much of itself a pause is shorter
+
 # After a failure the next canary comes after the recovery period, then twice as much, and so on.
 MOST_DOUBLINGS = 16
 
@@ -38,6 +40,7 @@ class CanaryRunner:
     statistics:   the model's own counters, or None.
     concurrency:  canaries in flight at once; one that has timed out gives its place away.
     recovery:     seconds until the next one after a failure.
+    uniform:      a random number between two others.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class CanaryRunner:
         recovery: float,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        uniform: Callable[[float, float], float],
     ) -> None:
         self._store = store
         self._snapshot = snapshot
@@ -60,6 +64,7 @@ class CanaryRunner:
         self._recovery = recovery
         self._clock = clock
         self._sleep = sleep
+        self._uniform = uniform
         self._ready: dict[Check, asyncio.Event] = {}
 
     def __call__(self, change: Change) -> None:
@@ -171,6 +176,8 @@ class CanaryRunner:
             seconds = min(period, self._recovery)  # in the warm-up
         event = self._ready[_model_of(check)]
         event.clear()
+        # So that the canaries of many models and pods do not come at once.
+        seconds *= self._uniform(1 - JITTER, 1)
         sleeping = asyncio.ensure_future(self._sleep(seconds))
         waking = asyncio.ensure_future(event.wait())
         try:

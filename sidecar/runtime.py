@@ -233,6 +233,7 @@ class Runtime:
             recovery=settings.recovery_period,
             clock=self._clock,
             sleep=asyncio.sleep,
+            uniform=random.uniform,
         )
 
     def _notify_canaries(self, change: Change) -> None:

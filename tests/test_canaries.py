@@ -51,6 +51,7 @@ class World:
             recovery=1,
             clock=lambda: self.now,
             sleep=self.sleep,
+            uniform=lambda _, high: high,
         )
 
     def _notify(self, change: Change) -> None:

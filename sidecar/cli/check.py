@@ -119,6 +119,7 @@ async def _poll(
         recovery=settings.recovery_period,
         clock=inquiry.clock,
         sleep=asyncio.sleep,
+        uniform=random.uniform,
     )
     inquiry.canaries = runner
     # The rounds alone would notice that all is ready only at the end of the next one.
