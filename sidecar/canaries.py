@@ -38,7 +38,7 @@ class CanaryRunner:
     snapshot:     of this moment.
     ask:          sends one canary and yields its results, see CanaryProbe.
     statistics:   the model's own counters, or None.
-    concurrency:  canaries in flight at once; one that has timed out gives its place away.
+    concurrency:  canaries in flight at once; one that has timed out frees its slot.
     recovery:     seconds until the next one after a failure.
     uniform:      a random number between two others.
     """
@@ -60,7 +60,7 @@ class CanaryRunner:
         self._snapshot = snapshot
         self._ask = ask
         self._statistics = statistics
-        self._places = asyncio.Semaphore(concurrency)
+        self._slots = asyncio.Semaphore(concurrency)
         self._recovery = recovery
         self._clock = clock
         self._sleep = sleep
@@ -120,18 +120,18 @@ class CanaryRunner:
         def sent() -> None:
             self._store.replace(self._store.health.open_canary(check, self._clock()))
 
-        await self._places.acquire()
-        has_place = True
+        await self._slots.acquire()
+        has_slot = True
         try:
             async for seen in self._ask(check, self._rules.timeout, sent):
                 last = seen
-                if has_place:
-                    self._places.release()
-                    has_place = False
+                if has_slot:
+                    self._slots.release()
+                    has_slot = False
                 self._record(seen)
         finally:
-            if has_place:
-                self._places.release()
+            if has_slot:
+                self._slots.release()
             self._store.replace(self._store.health.close_canary(check))
         return last
 

@@ -10,12 +10,12 @@ HOUR = 3600
 def review(snapshot: Snapshot) -> Restarts:
     """The restarts after what is known now; to be kept in the health.
 
-    One is wanted while /readyz fails because of canaries that are beyond help,
+    One is wanted while /readyz fails because of canaries that have failed for too long,
     and withheld when as many as are allowed were wanted within the last hour.
     """
     health = snapshot.health
     before, rules = health.restarts, health.canaries.rules
-    dead = {check.name for check in snapshot.beyond_help()}
+    dead = {check.name for check in snapshot.restart_candidates()}
     because = not readiness(snapshot).passing and readiness(snapshot, dead).passing
     if not (dead and because):
         return before._replace(wanted=False, withheld=False)

@@ -90,7 +90,7 @@ def liveness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
 
     def iter_findings() -> Iterator[Finding]:
         yield finding
-        for check in snapshot.beyond_help():
+        for check in snapshot.restart_candidates():
             reason = health.checks[check].reason or UNKNOWN
             yield _exclude(Finding(check.name, False, reason), exclude)
 

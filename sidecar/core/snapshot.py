@@ -89,7 +89,7 @@ class Snapshot:
         state = self.health.checks.get(canary(check.model, check.version))
         return state is None or state.canary is None or self._is_proven(state, state.canary)
 
-    def beyond_help(self) -> list[Check]:
+    def restart_candidates(self) -> list[Check]:
         """The canaries that have failed for so long that a restart is asked for."""
         after = self.health.canaries.rules.restart_after
         return [

@@ -39,8 +39,8 @@ STREAM = re.compile("decoupled transaction policy")
 
 
 @dataclass(slots=True)
-class Manner:
-    """How a model wants to be asked, as far as its refusals have said."""
+class Needs:
+    """What requests to a model need, as far as the server has said by refusing them."""
 
     sequence: bool = False
     stream: bool = False
@@ -72,7 +72,7 @@ class CanaryProbe:
         self._clock = clock
         self._exchanged = exchanged
         self._page = None if metrics_url is None else MetricsPage(metrics_url, target.timeout)
-        self._manners: dict[Check, Manner] = {}
+        self._known_needs: dict[Check, Needs] = {}
         self._has_statistics = True
         self._judging = asyncio.Lock()
 
@@ -174,14 +174,14 @@ class CanaryProbe:
         )
         # The server may call itself by another name than it is asked by.
         metadata = type(metadata)(check.model, (), "", metadata.inputs, metadata.outputs)
-        sequence = self._manner(check).sequence
+        sequence = self._needs(check).sequence
         return build(metadata, check.version, request_id, random.random, sequence=sequence)
 
     async def _infer(
         self, client: InferenceGRPCClient, check: Check, request: InferRequest
     ) -> Found:
-        """Sends the request, in another manner if the server wants one, and judges the reply."""
-        manner = self._manner(check)
+        """Sends the request, again with what the server says it lacks, and judges the reply."""
+        needs = self._needs(check)
         while True:
             try:
                 responses = await self._responses(client, check, request)
@@ -193,10 +193,10 @@ class CanaryProbe:
                 found, text = (Reason.ERROR, str(error)[:MAX_DETAIL]), str(error)
             except InvalidInput as error:
                 return Reason.ERROR, f"the reply is malformed: {error}"[:MAX_DETAIL]
-            if STREAM.search(text) and not manner.stream:
-                manner.stream = True
-            elif SEQUENCE.search(text) and not manner.sequence and self._payloads[check] is None:
-                manner.sequence = True
+            if STREAM.search(text) and not needs.stream:
+                needs.stream = True
+            elif SEQUENCE.search(text) and not needs.sequence and self._payloads[check] is None:
+                needs.sequence = True
                 request = await self._request(client, check)
             else:
                 return found
@@ -205,7 +205,7 @@ class CanaryProbe:
         self, client: InferenceGRPCClient, check: Check, request: InferRequest
     ) -> list[InferResponse]:
         headers = self._target.headers
-        if not self._manner(check).stream:
+        if not self._needs(check).stream:
             return [await client.infer(request, None, headers)]
         return [response async for response in client.infer_stream(request, None, headers)]
 
@@ -233,8 +233,8 @@ class CanaryProbe:
         last = found[-1]
         return Counters(last.execution_count, last.success, last.fail, last.cache_hit)
 
-    def _manner(self, check: Check) -> Manner:
-        return self._manners.setdefault(check, Manner())
+    def _needs(self, check: Check) -> Needs:
+        return self._known_needs.setdefault(check, Needs())
 
     def _client(self) -> InferenceGRPCClient:
         target = self._target
