@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Any
 
 from sidecar.core.canary import CanaryRules, Counters
-from sidecar.core.checks import CANARY, Check, Observation, model_ready
+from sidecar.core.checks import CANARY, MODEL, Check, Observation, canary, model_ready
 from sidecar.core.reasons import Reason
 from sidecar.core.restarts import review
 from sidecar.core.snapshot import Snapshot
@@ -32,8 +35,29 @@ JITTER = 0.1  # by so much of itself a pause is shorter
 MOST_DOUBLINGS = 16
 
 
+@dataclass(slots=True)
+class Plan:
+    """When the next canary of a model is due, and what the ones before came to.
+
+    due:         monotonic seconds; None while one is in flight and while the model is not ready.
+    is_fixed:    not even a model that becomes ready makes it due sooner.
+    failures:    in a row.
+    given_up:    how many were, in a row.
+    baseline:    the model's counters after the last success.
+    from_cache:  a reply came from the server's response cache; it was logged.
+    """
+
+    due: float | None = None
+    in_flight: bool = False
+    is_fixed: bool = False
+    failures: int = 0
+    given_up: int = 0
+    baseline: Counters | None = None
+    from_cache: bool = False
+
+
 class CanaryRunner:
-    """Sends the canaries of every model that has one, each in a task of its own.
+    """Sends the canaries of every model that has one.
 
     snapshot:     of this moment.
     ask:          sends one canary and yields its results, see CanaryProbe.
@@ -60,58 +84,108 @@ class CanaryRunner:
         self._snapshot = snapshot
         self._ask = ask
         self._statistics = statistics
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = concurrency
         self._recovery = recovery
         self._clock = clock
         self._sleep = sleep
         self._uniform = uniform
-        self._ready: dict[Check, asyncio.Event] = {}
+        self._plans: dict[Check, Plan] = {}
+        self._queue: list[tuple[float, Check]] = []  # a heap; what a plan no longer says is void
+        self._changed = asyncio.Event()
 
     def __call__(self, change: Change) -> None:
-        """The observer: wakes the canary of a model that has become ready."""
+        """The observer: a model that has become ready gets its canary at once."""
         for moved in change.transitions:
-            event = self._ready.get(moved.check)
-            if event is not None and moved.after is Status.SERVING:
-                event.set()
+            if moved.check.kind != MODEL or moved.after is not Status.SERVING:
+                continue
+            check = canary(moved.check.model, moved.check.version)
+            plan = self._plans.get(check)
+            if plan is not None and not (plan.in_flight or plan.is_fixed):
+                self._plan(check, 0)
 
     async def run(self) -> None:
-        """Sends canaries until cancelled."""
-        checks = [check for check in self._store.health.checks if check.kind == CANARY]
-        async with asyncio.TaskGroup() as tasks:
-            for check in checks:
-                self._ready[_model_of(check)] = asyncio.Event()
-                tasks.create_task(self._send_all(check))
+        """Sends canaries until cancelled.
 
-    async def _send_all(self, check: Check) -> None:
-        failures, gave_up, is_cached = 0, 0, False
-        baseline: Counters | None = None
-        while True:
-            await self._wait_until_ready(check)
-            now = None if baseline is None else await self._statistics(check)
-            if now is not None and now.began_again(baseline):
-                self._store.replace(self._store.health.reset_canaries([check], self._clock()))
-            elif now is not None and now.proves(baseline) and self._may_skip(check):
-                self._store.replace(self._store.health.skip_canary(check, self._clock()))
-                baseline = now
-                await self._pause(check, 0)
+        One task waits for all of them: grpc.aio looks at every task of the
+        process whenever a channel is closed.
+        """
+        for check in self._store.health.checks:
+            if check.kind == CANARY:
+                self._plans[check] = Plan()
+                self._plan(check, 0)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._changed.clear()
+                for check in self._take_due():
+                    tasks.create_task(self._send_in_slot(check))
+                await self._wait_until_due()
+
+    def _plan(self, check: Check, seconds: float, *, is_fixed: bool = False) -> None:
+        plan = self._plans[check]
+        plan.due, plan.in_flight, plan.is_fixed = self._clock() + seconds, False, is_fixed
+        heappush(self._queue, (plan.due, check))
+        self._changed.set()
+
+    def _take_due(self) -> Iterator[Check]:
+        """The canaries that are sent now; each takes a slot."""
+        while self._slots and self._queue and self._queue[0][0] <= self._clock():
+            due, check = heappop(self._queue)
+            plan = self._plans[check]
+            if plan.due != due:
                 continue
-            last = await self._send(check)
-            if last is None:  # the model was not ready when it was asked once more
-                await self._sleep(self._recovery)
+            plan.due = None
+            health = self._store.health
+            model = health.checks[model_ready(check.model, check.version)]
+            if model.status is not Status.SERVING or health.draining:
                 continue
-            if last.pending:
-                await self._sleep(min(LAST_PAUSE, FIRST_PAUSE * 2**gave_up))
-                gave_up += 1
+            if health.live.last_reason is Reason.SHUTTING_DOWN:
+                self._plan(check, self._recovery)
                 continue
-            if last.reason is Reason.OK:
-                failures = gave_up = 0
-                baseline = await self._statistics(check)
-                if baseline is not None and baseline.is_from_cache(now) and not is_cached:
-                    is_cached = True
-                    logger.warning(FROM_CACHE, check.name)
-            else:
-                failures = min(failures + 1, MOST_DOUBLINGS)
-            await self._pause(check, failures)
+            plan.in_flight = True
+            self._slots -= 1
+            yield check
+
+    async def _wait_until_due(self) -> None:
+        waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._changed.wait())]
+        if self._slots and self._queue:
+            seconds = max(0, self._queue[0][0] - self._clock())
+            waiting.append(asyncio.ensure_future(self._sleep(seconds)))
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
+
+    def _free_slot(self) -> None:
+        self._slots += 1
+        self._changed.set()
+
+    async def _send_in_slot(self, check: Check) -> None:
+        """Sends a canary unless real traffic takes its place, and plans the next one."""
+        plan = self._plans[check]
+        now = None if plan.baseline is None else await self._statistics(check)
+        if now is not None and now.began_again(plan.baseline):
+            self._store.replace(self._store.health.reset_canaries([check], self._clock()))
+        elif now is not None and now.proves(plan.baseline) and self._may_skip(check):
+            self._store.replace(self._store.health.skip_canary(check, self._clock()))
+            plan.baseline = now
+            self._free_slot()
+            self._plan_after(check, 0)
+            return
+        last = await self._send(check)
+        if last is None:  # the model was not ready when it was asked once more
+            self._plan(check, self._recovery, is_fixed=True)
+        elif last.pending:
+            self._plan(check, min(LAST_PAUSE, FIRST_PAUSE * 2**plan.given_up), is_fixed=True)
+            plan.given_up += 1
+        elif last.reason is Reason.OK:
+            plan.failures = plan.given_up = 0
+            plan.baseline = await self._statistics(check)
+            self._warn_of_cache(check, now)
+            self._plan_after(check, 0)
+        else:
+            plan.failures = min(plan.failures + 1, MOST_DOUBLINGS)
+            self._plan_after(check, plan.failures)
 
     async def _send(self, check: Check) -> Observation | None:
         """Sends one canary, and records what comes of it; the last observation."""
@@ -120,18 +194,17 @@ class CanaryRunner:
         def sent() -> None:
             self._store.replace(self._store.health.open_canary(check, self._clock()))
 
-        await self._slots.acquire()
         has_slot = True
         try:
             async for seen in self._ask(check, self._rules.timeout, sent):
                 last = seen
                 if has_slot:
-                    self._slots.release()
+                    self._free_slot()
                     has_slot = False
                 self._record(seen)
         finally:
             if has_slot:
-                self._slots.release()
+                self._free_slot()
             self._store.replace(self._store.health.close_canary(check))
         return last
 
@@ -140,23 +213,24 @@ class CanaryRunner:
         self._store.record(seen)
         if self._is_unconfigured(seen.check) and not was_unconfigured:
             logger.warning(UNCONFIGURED, seen.check.name, seen.detail)
-        snapshot = self._snapshot()
-        restarts = review(snapshot)
+        restarts = review(self._snapshot())
         self._store.replace(self._store.health._replace(restarts=restarts))
 
-    async def _wait_until_ready(self, check: Check) -> None:
-        """Until the model is ready by the rounds, and this sidecar is not draining."""
-        model = _model_of(check)
-        while True:
-            event = self._ready[model]
-            event.clear()
-            health = self._store.health
-            shutting_down = health.live.last_reason is Reason.SHUTTING_DOWN
-            if health.checks[model].status is Status.SERVING and not (
-                health.draining or shutting_down
-            ):
-                return
-            await event.wait()
+    def _warn_of_cache(self, check: Check, before: Counters | None) -> None:
+        plan = self._plans[check]
+        if plan.from_cache or plan.baseline is None or not plan.baseline.is_from_cache(before):
+            return
+        plan.from_cache = True
+        logger.warning(FROM_CACHE, check.name)
+
+    def _plan_after(self, check: Check, failures: int) -> None:
+        """Plans the next canary after so many failures in a row."""
+        period = self._rules.period
+        seconds = period if not failures else min(period, self._recovery * 2 ** (failures - 1))
+        if self._store.health.checks[check].status is Status.UNKNOWN and not failures:
+            seconds = min(period, self._recovery)  # in the warm-up
+        # So that the canaries of many models and pods do not come at once.
+        self._plan(check, seconds * self._uniform(1 - JITTER, 1))
 
     def _is_unconfigured(self, check: Check) -> bool:
         state = self._store.health.checks.get(check)
@@ -167,29 +241,6 @@ class CanaryRunner:
         known = state.canary
         return state.status is Status.SERVING and known is not None and known.may_skip()
 
-    async def _pause(self, check: Check, failures: int) -> None:
-        """The time to the next canary; a model that becomes ready again is not kept waiting."""
-        period = self._rules.period
-        seconds = period if not failures else min(period, self._recovery * 2 ** (failures - 1))
-        state = self._store.health.checks[check]
-        if state.status is Status.UNKNOWN and not failures:
-            seconds = min(period, self._recovery)  # in the warm-up
-        event = self._ready[_model_of(check)]
-        event.clear()
-        # So that the canaries of many models and pods do not come at once.
-        seconds *= self._uniform(1 - JITTER, 1)
-        sleeping = asyncio.ensure_future(self._sleep(seconds))
-        waking = asyncio.ensure_future(event.wait())
-        try:
-            await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            waking.cancel()
-
     @property
     def _rules(self) -> CanaryRules:
         return self._store.health.canaries.rules
-
-
-def _model_of(check: Check) -> Check:
-    return model_ready(check.model, check.version)

@@ -71,7 +71,8 @@ class History:
     def __call__(self, change: Change) -> None:
         """Takes in one result; of a silent server every check inherits it, as in the health."""
         if change.observation is None:
-            self._keep(change)
+            if change.cause in (Cause.RELOAD, Cause.OTHER_SERVER):
+                self._keep(change)
             return
         pasts, (check, reason, at, duration, *_) = self._pasts, change.observation
         silent = check == SERVER_LIVE and REASONS[reason].silences

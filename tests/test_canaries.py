@@ -2,14 +2,22 @@
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import count, pairwise
 
 import pytest
 
 from sidecar.canaries import CanaryRunner
 from sidecar.core.canary import CanaryRules, Counters
-from sidecar.core.checks import Check, Observation, Payload, canary
+from sidecar.core.checks import (
+    SERVER_LIVE,
+    SERVER_READY,
+    Check,
+    Observation,
+    Payload,
+    canary,
+    model_ready,
+)
 from sidecar.core.reasons import Reason, Thresholds
 from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.core.state import Health
@@ -28,7 +36,13 @@ class World:
     counters:  of every model.
     """
 
-    def __init__(self, *, concurrency: int = 8, rules: CanaryRules = RULES) -> None:
+    def __init__(
+        self,
+        *,
+        concurrency: int = 8,
+        rules: CanaryRules = RULES,
+        models: Sequence[Check] = (A, B),
+    ) -> None:
         self.now = 0.0
         self.replies: dict[Check, list[str | int]] = {}
         self.sent: list[tuple[float, Check]] = []
@@ -38,8 +52,10 @@ class World:
         self._sleeping: list[tuple[float, int, asyncio.Future[None]]] = []
         self._number = count()
         thresholds = Thresholds()
-        judged = Canaries(rules, frozenset({CA, CB}))
-        health = Health.initial((*CHECKS, CA, CB), 0, thresholds, thresholds, judged)
+        canaries = [canary(model.model, model.version) for model in models]
+        judged = Canaries(rules, frozenset(canaries))
+        checks = (SERVER_LIVE, SERVER_READY, *models, *canaries)
+        health = Health.initial(checks, 0, thresholds, thresholds, judged)
         self.runner: CanaryRunner | None = None
         self.store = HealthStore(health, [self._notify])
         self.runner = CanaryRunner(
@@ -210,7 +226,29 @@ async def test_ten_thousand_time_outs_leave_one_pending_per_model():
     assert world.most_in_flight == 2
 
 
-async def test_so_many_are_in_flight_at_once_and_one_that_times_out_gives_its_place_away():
+async def test_none_is_sent_while_the_server_shuts_down_and_again_when_it_does_not():
+    world = World()
+    events = {
+        0: lambda: world.see(A),
+        10: lambda: world.see(SERVER_LIVE, "shutting_down"),
+        100: lambda: world.see(SERVER_LIVE),
+    }
+    await world.until(105, events)
+    assert world.times() == [0, 101]
+
+
+async def test_models_that_wait_for_their_canaries_have_no_tasks():
+    many = [model_ready(f"model-{number}", "") for number in range(100)]
+    world = World(models=many)
+    before = len(asyncio.all_tasks())
+    tasks: list[int] = []
+    events = {0: lambda: world.see_all(*many), 200: lambda: tasks.append(len(asyncio.all_tasks()))}
+    await world.until(200, events)
+    assert len(world.sent) > len(many)
+    assert tasks[0] - before <= 1 + 2 + 8  # the runner, what it waits for, and what is in flight
+
+
+async def test_so_many_are_in_flight_at_once_and_one_that_times_out_frees_its_slot():
     world = World(concurrency=1)
     world.replies[CA] = [3]
     await world.until(30, {0: lambda: world.see_all(A, B)})
