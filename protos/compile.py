@@ -1,4 +1,4 @@
-"""Compiles open_inference.proto into the descriptor set and the stub that sidecar/oip/ ships.
+"""Compiles the protocols into the descriptor sets and the stubs that sidecar/oip/ ships.
 
 Run by `make protos`; tests/oip/test_generated.py runs it again and fails on a difference.
 """
@@ -12,25 +12,29 @@ from grpc_tools import protoc
 HERE = Path(__file__).parent
 OIP = HERE.parent / "sidecar" / "oip"
 
+# Each protocol with the module that has its messages.
+MODULES = {"open_inference": "messages", "grpc_health": "health"}
+
 
 def compile_protos() -> dict[Path, bytes]:
     """Every generated file with the content that it should have."""
+    content = {}
     with tempfile.TemporaryDirectory() as out:
-        code = protoc.main(
-            [
-                "protoc",
-                f"--proto_path={HERE}",
-                f"--descriptor_set_out={out}/open_inference.binpb",
-                f"--pyi_out={out}",
-                "open_inference.proto",
-            ]
-        )
-        if code:
-            sys.exit(code)
-        return {
-            OIP / "open_inference.binpb": Path(out, "open_inference.binpb").read_bytes(),
-            OIP / "messages.pyi": Path(out, "open_inference_pb2.pyi").read_bytes(),
-        }
+        for protocol, module in MODULES.items():
+            code = protoc.main(
+                [
+                    "protoc",
+                    f"--proto_path={HERE}",
+                    f"--descriptor_set_out={out}/{protocol}.binpb",
+                    f"--pyi_out={out}",
+                    f"{protocol}.proto",
+                ]
+            )
+            if code:
+                sys.exit(code)
+            content[OIP / f"{protocol}.binpb"] = Path(out, f"{protocol}.binpb").read_bytes()
+            content[OIP / f"{module}.pyi"] = Path(out, f"{protocol}_pb2.pyi").read_bytes()
+    return content
 
 
 if __name__ == "__main__":

@@ -33,15 +33,16 @@ from sidecar.outputs.http.server import HttpServer, address
 from sidecar.outputs.poll_counter import PollCounter
 from sidecar.probes.prober import Prober, SwappableProber
 from sidecar.scheduler import Scheduler
-from sidecar.store import Change, HealthStore
+from sidecar.store import Change, HealthStore, Observer
 
 if TYPE_CHECKING:
     from sidecar.canaries import CanaryRunner
+    from sidecar.outputs.grpc_health import GrpcHealth
 
 logger = logging.getLogger(__name__)
 
 # What new settings cannot change, because the kubelet knows the old ones.
-FIXED = ("http_host", "http_port")
+FIXED = ("http_host", "http_port", "grpc_port")
 
 DRAINING = "draining for %g s; /readyz now fails; send the signal again to exit at once"
 
@@ -85,11 +86,16 @@ class Runtime:
         checks = loaded.checks
         self.history = History(checks)
         self._counter = PollCounter(time.time)
-        self._registry = prometheus.process_registry(log.lines_dropped)
+        self._grpc_health = _grpc_health(settings, self.snapshot)
+        watchers = self._grpc_health.count_watchers if self._grpc_health else int
+        self._registry = prometheus.process_registry(log.lines_dropped, watchers)
         self._reloads = prometheus.Reloads(self._registry)
         thresholds = settings.liveness, settings.readiness
         health = Health.initial(checks, self._clock(), *thresholds, loaded.judging)
-        observers = (self._counter, log.log_change, self.history, self._notify_canaries)
+        observers: list[Observer] = [self._counter, log.log_change, self.history]
+        observers.append(self._notify_canaries)
+        if self._grpc_health:
+            observers.append(self._grpc_health)
         self.store = HealthStore(health, observers)
         self.prober = SwappableProber(Prober(loaded.target, self._clock))
         self.scheduler = Scheduler(
@@ -117,9 +123,12 @@ class Runtime:
         """
         server = HttpServer(app.build_app(self.snapshot, self._status, self._scrape))
         await server.start(bound)
+        jobs = [self._poll(requests.reload), server.tend()]
+        if self._grpc_health:
+            jobs.append(self._grpc_health.serve())
         try:
             self._announce(bound)
-            await self._work((self._poll(requests.reload), server.tend()), requests)
+            await self._work(jobs, requests)
         finally:
             await server.close()
         logger.info("stopped")
@@ -274,6 +283,14 @@ class Runtime:
         port = bound.getsockname()[1]
         fields = {"address": address(bound), "port": port, **_summary(self.settings)}
         logger.info("sidecar %s is listening", __version__, extra={"fields": fields})
+
+
+def _grpc_health(settings: Settings, snapshot: Callable[[], Snapshot]) -> "GrpcHealth | None":
+    if settings.grpc_port is None:
+        return None
+    from sidecar.outputs.grpc_health import GrpcHealth
+
+    return GrpcHealth(snapshot, settings.http_host, settings.grpc_port)
 
 
 def _read(load: Callable[[], Settings], config: Path | None) -> Loaded:

@@ -36,6 +36,8 @@ def serve(loaded: Loaded, load: Load, config: Path | None, daemon: Daemon = run)
     log.queue_stderr()
     log.configure(settings.log_level, settings.log_format)
     try:
+        if settings.grpc_port is not None:  # gRPC takes no socket that is bound
+            server.bind(settings.http_host, settings.grpc_port).close()
         bound = server.bind(settings.http_host, settings.http_port)
     except server.CannotListen as error:
         print(f"sidecar: {error}", file=sys.stderr)

@@ -34,6 +34,7 @@ class Rules:
         yield from self._max_age()
         yield from self._policy()
         yield from self._canary()
+        yield from self._ports()
         yield from self._plaintext()
         yield from self._pair()
         yield from self._token()
@@ -57,6 +58,11 @@ class Rules:
         if age is not None and age < least:
             reason = f"shorter than a period with its jitter and the timeout, {least:g}"
             yield "max_age_seconds", f"{reason}: good answers would grow old between two rounds"
+
+    def _ports(self) -> Broken:
+        port = self.settings.http_port
+        if "http_port" not in self.bad and self.settings.grpc_port == port:
+            yield "grpc_port", f"the same as http_port, {port}"
 
     def _policy(self) -> Broken:
         text = self.settings.readiness_policy

@@ -135,6 +135,9 @@ class Settings(BaseSettings):
         " 0.0.0.0: IPv4 only",
     )
     http_port: f.Port = Field(9808, description="port to listen on")
+    grpc_port: f.ServicePort | None = Field(
+        None, description="port to serve grpc.health.v1 on, in plaintext"
+    )
     drain_seconds: f.SecondsOrZero = Field(
         5, description="how long everything but /readyz goes on after SIGTERM"
     )

@@ -235,4 +235,5 @@ HeaderMap = Annotated[
 Port = Annotated[
     int, Field(ge=0, le=65535), Number, Allowed("a port from 1 to 65535, or 0 for any free one")
 ]
+ServicePort = Annotated[int, Field(ge=1, le=65535), Number, Allowed("a port from 1 to 65535")]
 Lower = BeforeValidator(_lower)

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol's messages, in a descriptor pool of their own.
+"""The messages of the Open Inference Protocol, and of grpc.health.v1, in pools of their own.
 
 A private pool lets this package live in one process with kserve, tritonclient
 or mlserver, each of which claims the same names in the default pool, and it

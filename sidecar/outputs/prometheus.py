@@ -226,8 +226,13 @@ class _LogLines(Collector):
         yield CounterMetricFamily(f"inference_sidecar_{name}", text, value=self._dropped())
 
 
-def process_registry(log_lines_dropped: Callable[[], int]) -> CollectorRegistry:
-    """A registry of what is known of this process: its versions, its log, its resources."""
+def process_registry(
+    log_lines_dropped: Callable[[], int], watchers: Callable[[], int]
+) -> CollectorRegistry:
+    """A registry of what is known of this process: its versions, its log, its resources.
+
+    watchers:  of grpc.health.v1.
+    """
     registry = CollectorRegistry()
     # Otherwise a `_created` gauge would stand beside each counter and histogram.
     prom.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -239,6 +244,9 @@ def process_registry(log_lines_dropped: Callable[[], int]) -> CollectorRegistry:
         }
     )
     registry.register(_LogLines(log_lines_dropped))
+    text = "How many clients watch a service of grpc.health.v1."
+    watching = prom.Gauge("inference_grpc_health_watchers", text, registry=registry)
+    watching.set_function(watchers)
     prom.ProcessCollector(registry=registry)
     prom.PlatformCollector(registry=registry)
     prom.GCCollector(registry=registry)

@@ -76,6 +76,7 @@ DEFAULTS = {
     "reload_interval_seconds": 5,
     "http_host": None,
     "http_port": 9808,
+    "grpc_port": None,
     "drain_seconds": 5,
     "log_level": "info",
     "log_format": "auto",
