@@ -14,8 +14,10 @@ from sidecar.core.checks import SERVER_LIVE, SERVER_READY, canary, model_ready
 from sidecar.core.reasons import REASONS, Effect, Thresholds
 from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.core.state import Health
+from sidecar.core.target import Server
 from sidecar.outputs.poll_counter import PollCounter
-from sidecar.outputs.prometheus import Reloads, Scrape, process_registry
+from sidecar.outputs.process_metrics import Reloads, process_registry
+from sidecar.outputs.prometheus import Scrape
 
 # In the README; the others are in docs/settings.md alone.
 MAIN = (
@@ -123,7 +125,7 @@ def _section(name: str, notes: str | None) -> str:
 
 def families() -> Iterator[Metric]:
     """Every metric of this project, as a scrape shows it."""
-    registry = process_registry(lambda: 0, lambda: 0)
+    registry = process_registry(lambda: 0, lambda: 0, Server)
     Reloads(registry).succeeded(0, {"ca": 0})
     checks = (SERVER_LIVE, SERVER_READY, model_ready("a", "1"), canary("a", "1"))
     health = Health.initial(checks, 0, Thresholds(), Thresholds())

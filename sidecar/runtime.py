@@ -18,25 +18,28 @@ from typing import TYPE_CHECKING, Any
 
 from sidecar import __version__
 from sidecar.blocking import BlockingCalls
+from sidecar.canary_loop import CanaryLoop, import_all
 from sidecar.config import BadSettings, Settings, files, variable_warnings
 from sidecar.config.files import Loaded
+from sidecar.config.hints import hints, service_hint
 from sidecar.config.watch import Reloader
 from sidecar.core.checks import SERVER_LIVE
 from sidecar.core.reasons import Reason
 from sidecar.core.rules import startup
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.state import Health
+from sidecar.core.target import Server
 from sidecar.history import History
-from sidecar.outputs import log, prometheus
+from sidecar.outputs import log, process_metrics, prometheus
 from sidecar.outputs.http import app, status
 from sidecar.outputs.http.server import HttpServer, address
 from sidecar.outputs.poll_counter import PollCounter
+from sidecar.probes.identity import Identity
 from sidecar.probes.prober import Prober, SwappableProber
 from sidecar.scheduler import Scheduler
-from sidecar.store import Change, HealthStore, Observer
+from sidecar.store import HealthStore, Observer
 
 if TYPE_CHECKING:
-    from sidecar.canaries import CanaryRunner
     from sidecar.outputs.grpc_health import GrpcHealth
 
 logger = logging.getLogger(__name__)
@@ -86,18 +89,26 @@ class Runtime:
         checks = loaded.checks
         self.history = History(checks)
         self._counter = PollCounter(time.time)
+        self.prober = SwappableProber(Prober(loaded.target, self._clock))
+        self._identity = Identity(
+            self.prober.identify,
+            self._log_server,
+            lambda: logger.warning("%s", service_hint(self.settings)),
+        )
+        self._canaries = CanaryLoop(lambda: self.store, self.snapshot, self._clock)
         self._grpc_health = _grpc_health(settings, self.snapshot)
         watchers = self._grpc_health.count_watchers if self._grpc_health else int
-        self._registry = prometheus.process_registry(log.lines_dropped, watchers)
-        self._reloads = prometheus.Reloads(self._registry)
+        self._registry = process_metrics.process_registry(
+            log.lines_dropped, watchers, lambda: self._identity.server
+        )
+        self._reloads = process_metrics.Reloads(self._registry)
         thresholds = settings.liveness, settings.readiness
         health = Health.initial(checks, self._clock(), *thresholds, loaded.judging)
         observers: list[Observer] = [self._counter, log.log_change, self.history]
-        observers.append(self._notify_canaries)
+        observers += [self._canaries, self._identity]
         if self._grpc_health:
             observers.append(self._grpc_health)
         self.store = HealthStore(health, observers)
-        self.prober = SwappableProber(Prober(loaded.target, self._clock))
         self.scheduler = Scheduler(
             self.store,
             settings.schedule,
@@ -107,8 +118,6 @@ class Runtime:
             sleep=asyncio.sleep,
             uniform=random.uniform,
         )
-        self._canaries: CanaryRunner | None = None
-        self._canaries_replaced = asyncio.Event()
         self._in_force(loaded)
 
     def snapshot(self) -> Snapshot:
@@ -162,7 +171,6 @@ class Runtime:
         )
         self.store.reload(health.forget(now) if other_server else health, other_server=other_server)
         self.scheduler.schedule = settings.schedule
-        self._canaries_replaced.set()
         log.configure(settings.log_level, settings.log_format)
         self._in_force(loaded)
         logger.info("configuration reloaded", extra={"fields": _summary(settings)})
@@ -182,6 +190,7 @@ class Runtime:
 
     def _in_force(self, loaded: Loaded) -> None:
         self._loaded = loaded
+        self._canaries.replace(loaded)
         self._loaded_at = self._clock()
         self._reloads.succeeded(time.time(), loaded.expiry)
         for name, path in loaded.world_readable.items():
@@ -199,55 +208,11 @@ class Runtime:
             refused=self._reloads.failed,
         )
         try:
-            await asyncio.gather(self.scheduler.run(), reloader.run(), self._send_canaries())
+            await asyncio.gather(
+                self.scheduler.run(), reloader.run(), self._canaries.run(), self._identity.run()
+            )
         finally:
             await self.prober.close()
-
-    async def _send_canaries(self) -> None:
-        """Sends the canaries; after a reload those of the new settings."""
-        while True:
-            self._canaries_replaced.clear()
-            replaced = self._canaries_replaced.wait()
-            if not self._loaded.canaries:
-                await replaced
-                continue
-            self._canaries = self._canary_runner(self._loaded)
-            sending = asyncio.create_task(self._canaries.run())
-            try:
-                await _first((sending,), replaced)
-                if sending.done():
-                    sending.result()
-            finally:
-                sending.cancel()
-                await asyncio.wait({sending})
-
-    def _canary_runner(self, loaded: Loaded) -> "CanaryRunner":
-        from sidecar.canaries import CanaryRunner
-        from sidecar.probes.inference import CanaryProbe
-
-        settings = loaded.settings
-        probe = CanaryProbe(
-            loaded.target,
-            loaded.canaries,
-            max_reply_bytes=settings.canary_max_reply_bytes,
-            clock=self._clock,
-            metrics_url=settings.progress_metrics_url,
-        )
-        return CanaryRunner(
-            self.store,
-            self.snapshot,
-            ask=probe.ask,
-            statistics=probe.statistics,
-            concurrency=settings.concurrency,
-            recovery=settings.recovery_period,
-            clock=self._clock,
-            sleep=asyncio.sleep,
-            uniform=random.uniform,
-        )
-
-    def _notify_canaries(self, change: Change) -> None:
-        if self._canaries is not None:
-            self._canaries(change)
 
     async def _work(self, jobs: Iterable[Coroutine[Any, Any, None]], requests: Requests) -> None:
         """Does the jobs until it is asked to drain, and through the drain that follows."""
@@ -270,9 +235,19 @@ class Runtime:
 
     def _status(self) -> Callable[[], bytes]:
         sidecar = status.Sidecar(
-            __version__, self.settings.server_url, self._reloads.successful, self._loaded_at
+            __version__,
+            self.settings.server_url,
+            self._identity.server,
+            self._reloads.successful,
+            self._loaded_at,
         )
         return partial(status.encode, self.snapshot(), self.history.pasts(), sidecar)
+
+    def _log_server(self, server: Server) -> None:
+        fields = server._asdict()
+        logger.info("the inference server is %s %s", *server, extra={"fields": fields})
+        for hint in hints(self.settings, server, has_canaries=bool(self._loaded.canaries)):
+            logger.info("%s: %s; see docs/servers.md", server.name, hint)
 
     def _scrape(self) -> prometheus.Scrape:
         return prometheus.Scrape(self.snapshot(), self._counter.counts(), self._registry)
@@ -300,8 +275,7 @@ def _read(load: Callable[[], Settings], config: Path | None) -> Loaded:
     """
     loaded = files.read(load, config)
     if loaded.canaries:
-        import sidecar.canaries
-        import sidecar.probes.inference  # noqa: F401
+        import_all()
     return loaded
 
 

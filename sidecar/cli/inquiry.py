@@ -13,6 +13,7 @@ from sidecar.core.reasons import NO_ANSWER, REASONS, Thresholds
 from sidecar.core.rules import readiness
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.state import Health
+from sidecar.core.target import Server
 from sidecar.history import History
 from sidecar.outputs import log
 from sidecar.outputs.http import status
@@ -98,7 +99,7 @@ class Inquiry:
         """What it comes to at this moment."""
         snapshot = self.snapshot
         ready, started = readiness(snapshot), snapshot.health.started_at
-        sidecar = status.Sidecar(__version__, self._server_url, True, started)
+        sidecar = status.Sidecar(__version__, self._server_url, Server(), True, started)
         answers = [snapshot.health.checks[check].last_reason for check in self.failing()]
         # When several fail the least counts: that something was answered proves more than silence.
         codes = [NO_ANSWER if answer is None else REASONS[answer].exit_code for answer in answers]

@@ -6,8 +6,8 @@ from functools import partial
 from google.protobuf.message import Message
 
 from sidecar.client import description, protobuf
-from sidecar.client.description import ModelIndex, ModelMetadata, ModelStatistics, ServerMetadata
-from sidecar.client.health import EMPTY, HealthClient
+from sidecar.client.description import ModelMetadata, ModelStatistics
+from sidecar.client.health import HealthClient
 from sidecar.client.inference import streamed
 from sidecar.client.inference.request import InferRequest, to_bytes
 from sidecar.client.inference.response import InferResponse
@@ -83,16 +83,6 @@ class InferenceGRPCClient(HealthClient):
         about = request if isinstance(request, InferRequest) else ""
         return self._connection.stream("ModelStreamInfer", data, read, timeout, headers, about)
 
-    async def server_metadata(
-        self, timeout: Timeout = USE_CLIENT_DEFAULT, headers: Headers | None = None
-    ) -> ServerMetadata:
-        """Return the server's name, version and extensions (ServerMetadata).
-
-        TorchServe does not implement this call.
-        """
-        read = description.server_metadata
-        return await self._connection.call("ServerMetadata", EMPTY, read, timeout, headers)
-
     async def model_metadata(
         self,
         model_name: str,
@@ -109,25 +99,6 @@ class InferenceGRPCClient(HealthClient):
         )
         data, read = request.SerializeToString(), description.model_metadata
         return await self._connection.call("ModelMetadata", data, read, timeout, headers)
-
-    async def repository_index(
-        self,
-        timeout: Timeout = USE_CLIENT_DEFAULT,
-        headers: Headers | None = None,
-        *,
-        ready: bool = False,
-    ) -> tuple[ModelIndex, ...]:
-        """Return the models in the server's repository (RepositoryIndex).
-
-        ready:  only the models that are ready.
-
-        Triton and MLServer have this call; other servers answer UNIMPLEMENTED.
-        Do not poll it in place of `is_model_ready`: frequent calls can stall
-        Triton.
-        """
-        request = messages.RepositoryIndexRequest(ready=ready)
-        data, read = request.SerializeToString(), description.repository_index
-        return await self._connection.call("RepositoryIndex", data, read, timeout, headers)
 
     async def model_statistics(
         self,

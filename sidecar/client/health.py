@@ -7,7 +7,7 @@ from typing import Self
 
 import grpc
 
-from sidecar.client import protobuf
+from sidecar.client import description, protobuf
 from sidecar.client.channel import (
     ChannelArgs,
     Pem,
@@ -17,6 +17,7 @@ from sidecar.client.channel import (
     parse_url,
 )
 from sidecar.client.connection import Connection
+from sidecar.client.description import ModelIndex, ServerMetadata
 from sidecar.client.errors import InvalidInput
 from sidecar.client.metadata import Headers
 from sidecar.client.report import Reporter
@@ -32,11 +33,11 @@ _read_model_ready = partial(protobuf.parse, messages.ModelReadyResponse)
 
 
 class HealthClient:
-    """A client for the health calls: ServerLive, ServerReady and ModelReady.
+    """A client for the health calls, and for what a server says of itself.
 
-    InferenceGRPCClient extends it with inference and metadata. A program that
-    only needs the health calls can use this class; its import does not load the
-    modules for inference.
+    InferenceGRPCClient extends it with inference, and with what a server says
+    of its models. A program that only needs the calls here can use this class;
+    its import does not load the modules for inference.
 
     The client can be made outside an event loop, and used in several loops one
     after the other. It connects when the first call is made. `async with`
@@ -154,6 +155,35 @@ class HealthClient:
         data = request.SerializeToString()
         reply = await self._connection.call("ModelReady", data, _read_model_ready, timeout, headers)
         return reply.ready
+
+    async def server_metadata(
+        self, timeout: Timeout = USE_CLIENT_DEFAULT, headers: Headers | None = None
+    ) -> ServerMetadata:
+        """Return the server's name, version and extensions (ServerMetadata).
+
+        TorchServe does not implement this call.
+        """
+        read = description.server_metadata
+        return await self._connection.call("ServerMetadata", EMPTY, read, timeout, headers)
+
+    async def repository_index(
+        self,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+        headers: Headers | None = None,
+        *,
+        ready: bool = False,
+    ) -> tuple[ModelIndex, ...]:
+        """Return the models in the server's repository (RepositoryIndex).
+
+        ready:  only the models that are ready.
+
+        Triton and MLServer have this call; other servers answer UNIMPLEMENTED.
+        Do not poll it in place of `is_model_ready`: frequent calls can stall
+        Triton.
+        """
+        request = messages.RepositoryIndexRequest(ready=ready)
+        data, read = request.SerializeToString(), description.repository_index
+        return await self._connection.call("RepositoryIndex", data, read, timeout, headers)
 
     @property
     def connected(self) -> bool:

@@ -2,6 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+# TorchServe's, which no other server has.
+TORCHSERVE_SERVICE = "org.pytorch.serve.grpc.openinference.GRPCInferenceService"
+
+
+class Server(NamedTuple):
+    """Which inference server it is.
+
+    name:     kserve, mlserver, triton, pytriton, torchserve, openvino, or unknown.
+    version:  as the server says it, at most 32 characters; empty where it says none.
+    """
+
+    name: str = "unknown"
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,8 @@
-"""Health for Prometheus: the families of one scrape, and those of this process."""
+"""Health for Prometheus: the families of one scrape."""
 
-import platform
-from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
+from collections.abc import Iterator
 from itertools import accumulate
 
-import prometheus_client as prom
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -14,7 +11,6 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from sidecar import __version__
 from sidecar.core.checks import MODEL, SERVER_READY, canary
 from sidecar.core.reasons import Reason
 from sidecar.core.rules import ENDPOINTS
@@ -175,79 +171,3 @@ class Scrape(Collector):
                 labels=MODEL_LABELS,
             ),
         )
-
-
-class Reloads:
-    """What is known of the settings and files in force: when they were loaded, what expires."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.successful = True
-        self._successful = prom.Gauge(
-            "inference_sidecar_config_last_reload_successful",
-            "Whether the last configuration reload was successful.",
-            registry=registry,
-        )
-        self._loaded_at = prom.Gauge(
-            "inference_sidecar_config_last_reload_success_timestamp_seconds",
-            "When the configuration was last loaded successfully.",
-            registry=registry,
-        )
-        self._expiry = prom.Gauge(
-            "inference_tls_certificate_expiry_timestamp_seconds",
-            "The latest expiry in the bundle (ca), the expiry of the first certificate (cert).",
-            ("file",),
-            registry=registry,
-        )
-
-    def succeeded(self, at: float, certificates: Mapping[str, float]) -> None:
-        """Settings are in force since `at`; each TLS file's expiry. Unix times."""
-        self.successful = True
-        self._successful.set(1)
-        self._loaded_at.set(at)
-        self._expiry.clear()
-        for file, expires in certificates.items():
-            self._expiry.labels(file).set(expires)
-
-    def failed(self) -> None:
-        """New settings were refused; those in force are the old ones."""
-        self.successful = False
-        self._successful.set(0)
-
-
-class _LogLines(Collector):
-    """Counts the log lines that were dropped."""
-
-    def __init__(self, dropped: Callable[[], int]) -> None:
-        self._dropped = dropped
-
-    def collect(self) -> Iterator[Metric]:
-        """The count of this moment."""
-        name, text = "log_lines_dropped", "Log lines that could not be written to standard error."
-        yield CounterMetricFamily(f"inference_sidecar_{name}", text, value=self._dropped())
-
-
-def process_registry(
-    log_lines_dropped: Callable[[], int], watchers: Callable[[], int]
-) -> CollectorRegistry:
-    """A registry of what is known of this process: its versions, its log, its resources.
-
-    watchers:  of grpc.health.v1.
-    """
-    registry = CollectorRegistry()
-    # Otherwise a `_created` gauge would stand beside each counter and histogram.
-    prom.disable_created_metrics()  # type: ignore[no-untyped-call]
-    prom.Info("inference_sidecar_build", "Versions of the sidecar.", registry=registry).info(
-        {
-            "version": __version__,
-            "python": platform.python_version(),
-            "grpcio": version("grpcio"),
-        }
-    )
-    registry.register(_LogLines(log_lines_dropped))
-    text = "How many clients watch a service of grpc.health.v1."
-    watching = prom.Gauge("inference_grpc_health_watchers", text, registry=registry)
-    watching.set_function(watchers)
-    prom.ProcessCollector(registry=registry)
-    prom.PlatformCollector(registry=registry)
-    prom.GCCollector(registry=registry)
-    return registry

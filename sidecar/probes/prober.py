@@ -5,9 +5,10 @@ from collections.abc import Callable
 import grpc.aio
 
 from sidecar.core.checks import Check, Observation
-from sidecar.core.target import Target
+from sidecar.core.target import Server, Target
 from sidecar.probes import PROBES
 from sidecar.probes.channel import Connection
+from sidecar.probes.identity import identify
 
 
 class Prober:
@@ -18,6 +19,7 @@ class Prober:
 
     def __init__(self, target: Target, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._target = target
         self._connection = Connection(target)
         self._probes = {kind: make(self._connection) for kind, make in PROBES.items()}
 
@@ -27,6 +29,10 @@ class Prober:
         answer, detail = await self._probes[check.kind].ask(check, deadline)
         at = self._clock()
         return Observation(check, answer, at, at - started, detail)
+
+    async def identify(self) -> Server | None:
+        """Which server it is; None when it does not answer."""
+        return await identify(self._connection, self._target, self._target.timeout)
 
     async def wait_changed(self) -> bool:
         """Whether the connection is established or lost, when it is; UsageError once closed."""
@@ -60,6 +66,13 @@ class SwappableProber:
                 continue
             if server == self._servers:
                 return observation
+
+    async def identify(self) -> Server | None:
+        """Which server it is; None when it does not answer, or is being replaced."""
+        try:
+            return await self._prober.identify()
+        except grpc.aio.UsageError:  # it has been closed
+            return None
 
     async def wait_changed(self) -> bool:
         """Whether the connection is established or lost, when it is; replaced counts as lost."""

@@ -13,10 +13,9 @@ from tests.support import python, running_sidecar
 # What only the daemon needs, and numpy, which only arrays need.
 HEAVY = ("numpy", "aiohttp", "pydantic", "prometheus_client", "yaml")
 
-# What only inference and metadata need.
+# What only inference needs.
 INFERENCE = (
     "sidecar.client.client",
-    "sidecar.client.description",
     "sidecar.client.inference",
     "sidecar.client.wire",
 )

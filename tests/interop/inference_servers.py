@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from sidecar.core.target import Server
 from sidecar.oip import SERVICE
 from tests.interop.environments import KSERVE, MLSERVER, Environment
 from tests.support import free_port, http_get, wait_until
@@ -43,6 +44,7 @@ class InferenceServer(ABC):
     environment: ClassVar[Environment]
     grpc_service: ClassVar[str] = SERVICE
     words: ClassVar[Words]
+    identity: ClassVar[Server]
     # What ModelReady comes to for a model that it does not have: an answer or a status.
     missing_model: ClassVar[bool | str]
     # What is in the command lines of the processes that compute; nothing where it computes itself.
@@ -205,6 +207,7 @@ class KServe(InferenceServer):
     """KServe's ModelServer. It binds all interfaces and cannot be told otherwise."""
 
     environment = KSERVE
+    identity = Server("kserve", KSERVE.version)
     words = Words(version_99="ok", version_abc="ok")
     missing_model = "StatusCode.NOT_FOUND"
 
@@ -220,6 +223,7 @@ class MLServer(InferenceServer):
     parallel_workers: ClassVar[int] = 0
 
     environment = MLSERVER
+    identity = Server("mlserver", MLSERVER.version)
     words = Words(server_loading="not_ready", failed="unreachable", server_failed="unreachable")
     missing_model = "StatusCode.UNKNOWN"
 

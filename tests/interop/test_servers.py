@@ -17,6 +17,7 @@ from tests.interop.watching import (
     wait_for_readyz,
     watching,
 )
+from tests.support import wait_until
 
 # The first run installs the servers.
 pytestmark = pytest.mark.timeout(900)
@@ -53,6 +54,9 @@ def test_models_that_are_ready_pass_everywhere(shared, tmp_path):
     with watching(shared, tmp_path / "log", f"--models={A},{B}") as sidecar:
         wait_for_readyz(sidecar, "ok", "ok", **{A: "ok", B: "ok"})
         assert statuses(sidecar) == (200, 200, 200)
+        name, version = shared.identity
+        info = f'inference_server_info{{name="{name}",version="{version}"}}'
+        wait_until(lambda: f"{info} 1.0" in sidecar.get("/metrics").text)
         assert sidecar.metric("inference_server_live") == 1
         assert sidecar.metric("inference_server_ready") == 1
         assert sidecar.metric(model_ready(A)) == 1

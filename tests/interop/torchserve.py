@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from sidecar.core.target import Server
 from tests.interop.environments import TORCHSERVE
 from tests.interop.inference_servers import SCRIPTS, InferenceServer, Words
 from tests.support import free_port, require_program
@@ -13,6 +14,7 @@ class TorchServe(InferenceServer):
     """TorchServe, started without its launcher, which would not pass SIGTERM on."""
 
     environment = TORCHSERVE
+    identity = Server("torchserve")
     grpc_service = "org.pytorch.serve.grpc.openinference.GRPCInferenceService"
     words = Words(loading="ok", version_1="model_not_found")
     missing_model = "StatusCode.NOT_FOUND"

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
+from sidecar.core.target import Server
 from tests.interop.environments import TRITON
 from tests.interop.inference_servers import SCRIPTS, SPAWNED, InferenceServer, Words
 from tests.support import wait_until
@@ -55,6 +56,7 @@ class RestrictableServer(InferenceServer):
 class Triton(RestrictableServer):
     """Triton with the models under explicit control. A model takes the datatype it is named by."""
 
+    identity = Server("triton", "2.51.0")
     worker = STUB
     instances: ClassVar[int] = 1
     words = Words(
@@ -172,6 +174,7 @@ class TritonWithTwoInstances(Triton):
 class PyTriton(RestrictableServer):
     """PyTriton. A model that loads is not known to its Triton until it has been loaded."""
 
+    identity = Server("pytriton", "2.51.0")
     worker = (SPAWNED,)
     words = Words(
         failed="unreachable",

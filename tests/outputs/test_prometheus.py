@@ -12,8 +12,10 @@ from sidecar import __version__
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY
 from sidecar.core.reasons import Reason
 from sidecar.core.snapshot import Policy, Snapshot
+from sidecar.core.target import Server
 from sidecar.outputs.poll_counter import PollCounter
-from sidecar.outputs.prometheus import Reloads, Scrape, process_registry
+from sidecar.outputs.process_metrics import Reloads, process_registry
+from sidecar.outputs.prometheus import Scrape
 from sidecar.store import HealthStore
 from tests.core.folding import CHECKS, A, B, initial, saw
 
@@ -223,7 +225,7 @@ def test_a_scrape_is_of_one_moment_whatever_happens_while_it_is_written(page):
 
 
 def test_what_is_known_of_the_process_is_shown(page):
-    page.registry = process_registry(lambda: 0, lambda: 0)
+    page.registry = process_registry(lambda: 0, lambda: 0, Server)
     build = {
         "version": __version__,
         "python": platform.python_version(),

@@ -15,6 +15,7 @@ from sidecar.core.checks import SERVER_LIVE, Check
 from sidecar.core.rules import ENDPOINT_MEANINGS, ENDPOINTS, MEANINGS, Verdict
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.status import CheckState, Probe
+from sidecar.core.target import Server
 from sidecar.history import LETTERS, NOTHING, Past
 
 BECAUSE = 20  # findings that are listed for an endpoint; the others are in the checks
@@ -23,12 +24,14 @@ BECAUSE = 20  # findings that are listed for an endpoint; the others are in the 
 class Sidecar(NamedTuple):
     """What the document says about the sidecar itself.
 
+    server:             which inference server it is.
     reload_successful:  whether the settings were valid when they were last loaded.
     loaded_at:          since when those in force are, in monotonic seconds.
     """
 
     version: str
     server_url: str
+    server: Server
     reload_successful: bool
     loaded_at: float
 
@@ -57,6 +60,7 @@ def _head(snapshot: Snapshot, sidecar: Sidecar) -> dict[str, Any]:
     return {
         "version": sidecar.version,
         "server_url": sidecar.server_url,
+        "server": sidecar.server._asdict(),
         "uptime_seconds": round(now - health.started_at, 3),
         "draining": health.draining,
         "reload": {

@@ -16,6 +16,7 @@ from sidecar.core.reasons import Reason
 from sidecar.core.rules import ENDPOINT_MEANINGS, ENDPOINTS, MEANINGS, STALE, UNKNOWN
 from sidecar.core.snapshot import Policy, Quorum, Snapshot
 from sidecar.core.status import Probe, Status
+from sidecar.core.target import Server
 from sidecar.history import FAILURES, LETTERS, STRIP, History, Past
 from sidecar.outputs.http.status import BECAUSE, Sidecar, document, encode
 from tests.core.folding import CHECKS, A, B, change, fold, initial, saw
@@ -38,7 +39,7 @@ def moment(health, now, *, policy=None, seen=(), **others) -> Moment:
     history = History(health.checks)
     for one in seen:
         history(change(health, one))
-    about = {"version": "1", "server_url": "h:1", "reload_successful": True}
+    about = {"version": "1", "server_url": "h:1", "server": Server(), "reload_successful": True}
     return Moment(
         Snapshot(fold(health, *seen), now, policy or Policy(max_age=10)),
         history.pasts(),
@@ -82,6 +83,7 @@ def test_the_document_tells_everything_in_plain_values():
     assert of(moment(health, 112.5, policy=policy, seen=answers, loaded_at=102)) == {
         "version": "1",
         "server_url": "h:1",
+        "server": {"name": "unknown", "version": ""},
         "uptime_seconds": 12.5,
         "draining": False,
         "reload": {"successful": True, "settings_age_seconds": 10.5},

@@ -260,10 +260,15 @@ function showEndpoints(report) {
   }
 }
 
+function serverText({ name, version }) {
+  return name === "unknown" ? "not known" : `${name} ${version}`.trim();
+}
+
 function showSidecar(report) {
   const { successful, settings_age_seconds: age } = report.reload;
   const refused = successful ? "" : "; newer ones were refused, and the log says why";
   const facts = [
+    ["Inference server", serverText(report.server)],
     ["Version", report.version],
     ["Running for", formatPeriod(report.uptime_seconds)],
     ["Settings", `loaded ${formatAge(age)}${refused}`],

@@ -1,0 +1,94 @@
+"""The canaries of the settings in force, one runner after another."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sidecar.config.files import Loaded
+from sidecar.core.snapshot import Snapshot
+from sidecar.store import Change, HealthStore
+
+if TYPE_CHECKING:
+    from sidecar.canaries import CanaryRunner
+
+
+def import_all() -> None:
+    """Imports what canaries need; it is called in a thread, for the event loop must not wait."""
+    import sidecar.canaries
+    import sidecar.probes.inference  # noqa: F401
+
+
+class CanaryLoop:
+    """Sends the canaries; after a reload those of the new settings.
+
+    store, snapshot:  of this moment.
+    clock:            monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        store: Callable[[], HealthStore],
+        snapshot: Callable[[], Snapshot],
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._snapshot = snapshot
+        self._clock = clock
+        self._loaded: Loaded | None = None
+        self._replaced = asyncio.Event()
+        self._runner: CanaryRunner | None = None
+
+    def __call__(self, change: Change) -> None:
+        """The observer: passes each change on to the runner."""
+        if self._runner is not None:
+            self._runner(change)
+
+    def replace(self, loaded: Loaded) -> None:
+        """Sends the canaries of these settings from now on."""
+        self._loaded = loaded
+        self._replaced.set()
+
+    async def run(self) -> None:
+        """Sends canaries until cancelled."""
+        while True:
+            self._replaced.clear()
+            replaced = asyncio.ensure_future(self._replaced.wait())
+            sending = None
+            if self._loaded is not None and self._loaded.canaries:
+                self._runner = self._make_runner(self._loaded)
+                sending = asyncio.create_task(self._runner.run())
+            tasks = {replaced} if sending is None else {replaced, sending}
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                if sending is not None and sending.done():
+                    sending.result()
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+                self._runner = None
+
+    def _make_runner(self, loaded: Loaded) -> "CanaryRunner":
+        from sidecar.canaries import CanaryRunner
+        from sidecar.probes.inference import CanaryProbe
+
+        settings = loaded.settings
+        probe = CanaryProbe(
+            loaded.target,
+            loaded.canaries,
+            max_reply_bytes=settings.canary_max_reply_bytes,
+            clock=self._clock,
+            metrics_url=settings.progress_metrics_url,
+        )
+        return CanaryRunner(
+            self._store(),
+            self._snapshot,
+            ask=probe.ask,
+            statistics=probe.statistics,
+            concurrency=settings.concurrency,
+            recovery=settings.recovery_period,
+            clock=self._clock,
+            sleep=asyncio.sleep,
+            uniform=random.uniform,
+        )
