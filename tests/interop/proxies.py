@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,13 +52,55 @@ def envoy(
     folder: Path, upstream: int | None, *, timeout: str = "15s", most_requests: int = 1024
 ) -> Iterator[int]:
     """The port of an Envoy whose cluster has this server, or none."""
-    port, config, log = free_port(), folder / "envoy.json", folder / "envoy.log"
-    config.write_text(json.dumps(_envoy(port, upstream, timeout, most_requests)))
+    port, log = free_port(), folder / "envoy.log"
+    with _running_envoy(folder, _envoy(port, upstream, timeout, most_requests), port, log):
+        yield port
+
+
+@contextmanager
+def balancing_envoy(folder: Path, health_ports: Mapping[int, int], service: str) -> Iterator[int]:
+    """The port of an Envoy before several servers, each with the port of its grpc.health.v1."""
+    port, log = free_port(), folder / "envoy.log"
+    config = _envoy(port, None, "15s", 1024)
+    (cluster,) = config["static_resources"]["clusters"]
+    cluster["load_assignment"]["endpoints"] = [
+        {
+            "lb_endpoints": [
+                {
+                    "endpoint": {
+                        "address": _address(server),
+                        "health_check_config": {"port_value": health},
+                    }
+                }
+                for server, health in health_ports.items()
+            ]
+        }
+    ]
+    often = dict.fromkeys(("interval", "no_traffic_interval", "unhealthy_interval"), "0.1s")
+    cluster["health_checks"] = [
+        {
+            **often,
+            "timeout": "1s",
+            "unhealthy_threshold": 1,
+            "healthy_threshold": 1,
+            "grpc_health_check": {"service_name": service},
+        }
+    ]
+    # Without this Envoy sends requests to servers that fail, too, when half of them do.
+    cluster["common_lb_config"] = {"healthy_panic_threshold": {"value": 0}}
+    with _running_envoy(folder, config, port, log):
+        yield port
+
+
+@contextmanager
+def _running_envoy(folder: Path, config: Any, port: int, log: Path) -> Iterator[None]:
+    file = folder / "envoy.json"
+    file.write_text(json.dumps(config))
     (program,) = ENVOY.folder().glob("lib/python*/site-packages/envoy/_bin/envoy")
-    command = [str(program), "-c", str(config), "--concurrency", "1", "--log-path", str(log)]
+    command = [str(program), "-c", str(file), "--concurrency", "1", "--log-path", str(log)]
     # Two Envoys with the same base id would share memory.
     with _running([*command, "--use-dynamic-base-id"], port, log):
-        yield port
+        yield
 
 
 @contextmanager
