@@ -20,6 +20,7 @@ from sidecar.core.status import (
     reset_canary,
     step,
     step_canary,
+    wait_for_canary,
 )
 
 
@@ -121,8 +122,12 @@ class Health(NamedTuple):
             after = step(before, observation, Probe.READINESS, self.readiness)
             checks[each] = after._replace(first_serving_at=None) if gone else after
             transitions += _transition(each, Probe.READINESS, before, after, observation)
-            if each.kind == MODEL and after.status is Status.NOT_SERVING is not before.status:
-                unproven.append(canary(each.model, each.version))
+            if each.kind == MODEL and after.status is not before.status:
+                of_model = canary(each.model, each.version)
+                if after.status is Status.NOT_SERVING:
+                    unproven.append(of_model)
+                elif of_model in checks:
+                    checks[of_model] = wait_for_canary(checks[of_model], observation.at)
         health = self._replace(live=live, checks=checks, last_observation_at=observation.at)
         if gone:
             unproven = [each for each in checks if each.kind == CANARY]

@@ -158,6 +158,11 @@ def reset_canary(state: CheckState, now: float, rules: CanaryRules) -> CheckStat
     return CheckState(since=now, canary=(state.canary or Canary()).reset(rules))
 
 
+def wait_for_canary(state: CheckState, now: float) -> CheckState:
+    """The state of a canary whose model has become ready, from when on its result is awaited."""
+    return state._replace(since=now) if state.status is Status.UNKNOWN else state
+
+
 def _first_serving_at(state: CheckState, status: Status, at: float) -> float | None:
     if state.first_serving_at is None and status is Status.SERVING:
         return at
