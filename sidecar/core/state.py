@@ -116,24 +116,17 @@ class Health(NamedTuple):
                 affected = [each for each in checks if each.kind != CANARY]
             there = self.live.last_reason not in (None, Reason.UNREACHABLE)
             gone = there and observation.reason is Reason.UNREACHABLE
-        unproven = []
         for each in affected:
             before = checks[each]
             after = step(before, observation, Probe.READINESS, self.readiness)
             checks[each] = after._replace(first_serving_at=None) if gone else after
             transitions += _transition(each, Probe.READINESS, before, after, observation)
-            if each.kind == MODEL and after.status is not before.status:
-                of_model = canary(each.model, each.version)
-                if after.status is Status.NOT_SERVING:
-                    unproven.append(of_model)
-                elif of_model in checks:
-                    checks[of_model] = wait_for_canary(checks[of_model], observation.at)
         health = self._replace(live=live, checks=checks, last_observation_at=observation.at)
         if gone:
-            unproven = [each for each in checks if each.kind == CANARY]
             health = health._replace(startup_began_at=observation.at, has_started=False)
-        if unproven:
-            health = health.reset_canaries(unproven, observation.at)
+            health = health.reset_canaries(list(checks), observation.at)
+        elif transitions:
+            health = _follow_models(health, transitions)
         return health, tuple(transitions)
 
     def _observe_canary(self, observation: Observation) -> tuple["Health", tuple[Transition, ...]]:
@@ -173,7 +166,7 @@ class Health(NamedTuple):
         """The health when these canaries' models have to be proven again."""
         checks, rules = dict(self.checks), self.canaries.rules
         for check in unproven:
-            if check in checks:
+            if check in checks and check.kind == CANARY:
                 checks[check] = reset_canary(checks[check], now, rules)
         return self._replace(checks=checks)
 
@@ -234,3 +227,17 @@ def _transition(
             lasted=observation.at - before.since,
         )
     ]
+
+
+def _follow_models(health: Health, transitions: Iterable[Transition]) -> Health:
+    """The health once the canaries of models whose readiness has moved have followed."""
+    checks, rules = dict(health.checks), health.canaries.rules
+    for moved in transitions:
+        check = canary(moved.check.model, moved.check.version)
+        if moved.check.kind != MODEL or check not in checks:
+            continue
+        if moved.after is Status.NOT_SERVING is not moved.before:
+            checks[check] = reset_canary(checks[check], moved.at, rules)
+        elif moved.after is Status.SERVING:
+            checks[check] = wait_for_canary(checks[check], moved.at)
+    return health._replace(checks=checks)

@@ -141,8 +141,8 @@ def test_3_unknown_fails_readyz_for_a_built_request_for_one_time_out_at_most():
 
 def test_3_that_time_out_begins_when_the_model_becomes_ready():
     one = fold(health(given=(CB,)), result(CB, "ok"), saw(A, "not_ready", 10))
-    one = fold(one, saw(A, "ok", 100))
-    assert (passes(one, 130), passes(one, 130.1)) == (False, True)
+    one = fold(one, saw(A, "ok", 80))
+    assert (passes(one, 110), passes(one, 110.1)) == (False, True)
 
 
 @pytest.mark.parametrize(
