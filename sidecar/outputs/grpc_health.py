@@ -44,12 +44,21 @@ OPTIONS = (
 class GrpcHealth:
     """The health service; it observes the store for the sake of those who watch.
 
-    snapshot:  of this moment.
-    host:      to listen on; None for all interfaces, with IPv6 where the machine has it.
+    snapshot:      of this moment.
+    host:          to listen on; None for all interfaces, with IPv6 where the machine has it.
+    max_watchers:  more are refused.
     """
 
-    def __init__(self, snapshot: Callable[[], Snapshot], host: str | None, port: int) -> None:
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        host: str | None,
+        port: int,
+        *,
+        max_watchers: int = MAX_WATCHERS,
+    ) -> None:
         self._snapshot = snapshot
+        self._max_watchers = max_watchers
         self._address = _address(host, port)
         self._services = Services(())
         self._watched: Counter[str] = Counter()
@@ -124,8 +133,8 @@ class GrpcHealth:
     async def _watch(
         self, request: messages.HealthCheckRequest, context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> None:
-        if self.count_watchers() >= MAX_WATCHERS:
-            text = f"more than {MAX_WATCHERS} watch"
+        if self.count_watchers() >= self._max_watchers:
+            text = f"there are {self._max_watchers} watchers already"
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
         with self._watching(request.service):
             async for status in self._changes(request.service):
