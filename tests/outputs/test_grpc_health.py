@@ -180,11 +180,11 @@ async def test_more_watchers_than_allowed_are_refused():
 
 
 async def test_a_watcher_that_goes_is_forgotten(server, tmp_path):
-    async with beside(server, tmp_path) as (daemon, _, port):
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            watch = HealthClient(channel).watch()
-            assert await following(watch) == SERVING
-            assert await watchers(daemon) == 1
+    async with beside(server, tmp_path) as (daemon, client, _):
+        watch = client.watch()
+        assert await following(watch) == SERVING
+        assert await watchers(daemon) == 1
+        watch.cancel()
         await eventually(lambda: daemon.metric("inference_grpc_health_watchers") == 0)
 
 
