@@ -45,14 +45,17 @@ class HealthClient:
         self.list_call = channel.unary_unary(f"{path}List", to_bytes_of_list, replies)
 
     async def check(self, service: str = "") -> Any:
-        reply = await self.check_call(messages.HealthCheckRequest(service=service), timeout=5)
+        reply = await self.check_call(
+            messages.HealthCheckRequest(service=service), timeout=5, wait_for_ready=True
+        )
         return reply.status
 
     def watch(self, service: str = "") -> Any:
-        return self.watch_call(messages.HealthCheckRequest(service=service))
+        # The port is open a moment after that of HTTP.
+        return self.watch_call(messages.HealthCheckRequest(service=service), wait_for_ready=True)
 
     async def statuses(self) -> dict[str, Status]:
-        reply = await self.list_call(messages.HealthListRequest(), timeout=5)
+        reply = await self.list_call(messages.HealthListRequest(), timeout=5, wait_for_ready=True)
         return {name: response.status for name, response in reply.statuses.items()}
 
 
