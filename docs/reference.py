@@ -12,6 +12,7 @@ from sidecar.config import Settings
 from sidecar.config.types import Allowed
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, canary, model_ready
 from sidecar.core.reasons import REASONS, Effect, Thresholds
+from sidecar.core.repository import Repository
 from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.core.state import Health
 from sidecar.core.target import Server
@@ -125,7 +126,7 @@ def _section(name: str, notes: str | None) -> str:
 
 def families() -> Iterator[Metric]:
     """Every metric of this project, as a scrape shows it."""
-    registry = process_registry(lambda: 0, lambda: 0, Server)
+    registry = process_registry(lambda: 0, lambda: 0, Server, Repository)
     Reloads(registry).succeeded(0, {"ca": 0})
     checks = (SERVER_LIVE, SERVER_READY, model_ready("a", "1"), canary("a", "1"))
     health = Health.initial(checks, 0, Thresholds(), Thresholds())

@@ -4,6 +4,7 @@ cli/            the commands, their flags and exit codes
 runtime.py      the composition root: builds every part, applies new settings, stops in order
 config/         every setting, where it comes from, its errors; watches the files
 scheduler.py    when each check is probed, and how many at once
+discovery.py    when the server's repository is looked into
 canary_loop.py  the canaries of the settings in force
 canaries.py     when canaries are sent
 ratelimit.py    the token bucket that limits rounds in a row

@@ -71,7 +71,7 @@ class History:
     def __call__(self, change: Change) -> None:
         """Takes in one result; of a silent server every check inherits it, as in the health."""
         if change.observation is None:
-            if change.cause in (Cause.RELOAD, Cause.OTHER_SERVER):
+            if change.cause in (Cause.RELOAD, Cause.CHECKS, Cause.OTHER_SERVER):
                 self._keep(change)
             return
         pasts, (check, reason, at, duration, *_) = self._pasts, change.observation

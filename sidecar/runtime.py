@@ -23,12 +23,15 @@ from sidecar.config import BadSettings, Settings, files, variable_warnings
 from sidecar.config.files import Loaded
 from sidecar.config.hints import hints, service_hint
 from sidecar.config.watch import Reloader
-from sidecar.core.checks import SERVER_LIVE
+from sidecar.core.checks import REPOSITORY_INDEX, SERVER_LIVE, Check, model_ready
 from sidecar.core.reasons import Reason
+from sidecar.core.repository import NO_DISCOVERY, Repository
+from sidecar.core.repository import Discovery as DiscoveredChecks
 from sidecar.core.rules import startup
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.state import Health
 from sidecar.core.target import Server
+from sidecar.discovery import MOST_TIME, Discovery
 from sidecar.history import History
 from sidecar.outputs import log, process_metrics, prometheus
 from sidecar.outputs.http import app, status
@@ -36,6 +39,8 @@ from sidecar.outputs.http.server import HttpServer, address
 from sidecar.outputs.poll_counter import PollCounter
 from sidecar.probes.identity import Identity
 from sidecar.probes.prober import Prober, SwappableProber
+from sidecar.probes.repository import TIMEOUT as INDEX_TIMEOUT
+from sidecar.probes.repository import index
 from sidecar.scheduler import Scheduler
 from sidecar.store import HealthStore, Observer
 
@@ -86,7 +91,15 @@ class Runtime:
         self.settings = settings = loaded.settings
         self._policy = settings.policy
         self._clock = time.monotonic
-        checks = loaded.checks
+        self._discovery = Discovery(
+            lambda: self.settings.discovery_rules,
+            index=lambda: index(self._loaded.target),
+            store=lambda: self.store,
+            changed=self._check_discovered,
+            clock=self._clock,
+            sleep=asyncio.sleep,
+        )
+        checks = self._checks(loaded)
         self.history = History(checks)
         self._counter = PollCounter(time.time)
         self.prober = SwappableProber(Prober(loaded.target, self._clock))
@@ -99,13 +112,19 @@ class Runtime:
         self._grpc_health = _grpc_health(settings, self.snapshot)
         watchers = self._grpc_health.count_watchers if self._grpc_health else int
         self._registry = process_metrics.process_registry(
-            log.lines_dropped, watchers, lambda: self._identity.server
+            log.lines_dropped,
+            watchers,
+            lambda: self._identity.server,
+            lambda: self._discovery.repository,
         )
         self._reloads = process_metrics.Reloads(self._registry)
         thresholds = settings.liveness, settings.readiness
-        health = Health.initial(checks, self._clock(), *thresholds, loaded.judging)
+        now = self._clock()
+        health = Health.initial((), now, *thresholds, loaded.judging)
+        health = health.asking(checks, now, *thresholds, loaded.judging)
+        health = health.discovering(self._discovered(settings))
         observers: list[Observer] = [self._counter, log.log_change, self.history]
-        observers += [self._canaries, self._identity]
+        observers += [self._canaries, self._identity, self._discovery]
         if self._grpc_health:
             observers.append(self._grpc_health)
         self.store = HealthStore(health, observers)
@@ -164,7 +183,8 @@ class Runtime:
         self.settings, self._policy = settings, settings.policy
         health = self.store.health._replace(has_started=has_started)
         thresholds = settings.liveness, settings.readiness
-        health = health.asking(loaded.checks, now, *thresholds, loaded.judging)
+        health = health.asking(self._checks(loaded), now, *thresholds, loaded.judging)
+        health = health.discovering(self._discovered(settings))
         before = self._loaded.canaries
         health = health.with_other_payloads(
             check for check, given in loaded.canaries.items() if before.get(check, given) != given
@@ -188,6 +208,30 @@ class Runtime:
             new = f"ServerLive is answered with {answer} over a new connection"
             raise BadSettings([f"{new}, with ok over the old"])
 
+    def _checks(self, loaded: Loaded) -> tuple[Check, ...]:
+        """What is asked: what the settings name, and what was discovered."""
+        if not loaded.settings.discover:
+            return loaded.checks
+        discovered = self._discovered(loaded.settings).checks
+        return (*loaded.checks, REPOSITORY_INDEX, *discovered)
+
+    def _discovered(self, settings: Settings) -> DiscoveredChecks:
+        rules = settings.discovery_rules
+        if rules is None:
+            return NO_DISCOVERY
+        models = self._discovery.repository.models
+        checks = tuple(model_ready(name) for name in models if name not in rules.configured)
+        return DiscoveredChecks(checks, 3 * rules.period + MOST_TIME * INDEX_TIMEOUT)
+
+    def _check_discovered(self, _: Repository) -> None:
+        """Asks the models that the repository has now."""
+        loaded, settings = self._loaded, self.settings
+        thresholds = settings.liveness, settings.readiness
+        health = self.store.health.asking(
+            self._checks(loaded), self._clock(), *thresholds, loaded.judging
+        )
+        self.store.change_checks(health.discovering(self._discovered(settings)))
+
     def _in_force(self, loaded: Loaded) -> None:
         self._loaded = loaded
         self._canaries.replace(loaded)
@@ -208,9 +252,8 @@ class Runtime:
             refused=self._reloads.failed,
         )
         try:
-            await asyncio.gather(
-                self.scheduler.run(), reloader.run(), self._canaries.run(), self._identity.run()
-            )
+            jobs = (self.scheduler, reloader, self._canaries, self._identity, self._discovery)
+            await asyncio.gather(*(job.run() for job in jobs))
         finally:
             await self.prober.close()
 
@@ -240,6 +283,7 @@ class Runtime:
             self._identity.server,
             self._reloads.successful,
             self._loaded_at,
+            self._discovery.repository if self.settings.discover else None,
         )
         return partial(status.encode, self.snapshot(), self.history.pasts(), sidecar)
 

@@ -6,7 +6,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sidecar.core.checks import CANARY, SERVER_LIVE, SERVER_READY, Check, Observation
+from sidecar.core.checks import (
+    CANARY,
+    REPOSITORY_INDEX,
+    SERVER_LIVE,
+    SERVER_READY,
+    Check,
+    Observation,
+)
 from sidecar.core.reasons import REASONS, Reason
 from sidecar.core.schedule import CheckSchedule, Schedule
 from sidecar.core.status import Status
@@ -95,7 +102,7 @@ class Scheduler:
         if REASONS[await self._ask_live()].silences:
             return
         checks = self._store.health.checks
-        left_out = {CANARY, *self.schedule.own}
+        left_out = {CANARY, REPOSITORY_INDEX.kind, *self.schedule.own}
         rest = (c for c in checks if c != SERVER_LIVE and c.kind not in left_out)
         queue = deque(sorted(rest, key=lambda check: _turn(check, checks[check].observed_at)))
 

@@ -14,6 +14,7 @@ class Cause(StrEnum):
     RESULT = auto()  # of one check
     CANARY = auto()  # a canary was sent or skipped, or a restart is wanted or no longer
     RELOAD = auto()  # other settings are in force, for the same server
+    CHECKS = auto()  # models were discovered, or are gone
     OTHER_SERVER = auto()  # other settings are in force, for another server
     DRAIN = auto()  # this sidecar has been asked to stop
 
@@ -62,6 +63,10 @@ class HealthStore:
         """Goes on with this health: that of the new settings."""
         cause = Cause.OTHER_SERVER if other_server else Cause.RELOAD
         self._publish(Change(cause, health))
+
+    def change_checks(self, health: Health) -> None:
+        """Goes on with this health, in which other checks are asked."""
+        self._publish(Change(Cause.CHECKS, health))
 
     def replace(self, health: Health) -> None:
         """Goes on with this health, in which no check has a new result."""

@@ -15,6 +15,7 @@ from sidecar.config.models import without_quotes
 from sidecar.core.canary import CanaryRules
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check
 from sidecar.core.reasons import Thresholds
+from sidecar.core.repository import DiscoveryRules
 from sidecar.core.schedule import CheckSchedule, Schedule
 from sidecar.core.snapshot import Policy
 from sidecar.oip import SERVICE
@@ -68,7 +69,8 @@ class Settings(BaseSettings):
     )
     require_server_ready: f.AutoOrBoolean = Field(
         "auto",
-        description="whether ServerReady gates /readyz; auto: only where no model is configured",
+        description="whether ServerReady gates /readyz; auto: only where no model is configured"
+        " and none is discovered",
     )
     readiness_policy: f.QuorumText = Field(
         "all", description="how many of the required models must be ready"
@@ -108,6 +110,21 @@ class Settings(BaseSettings):
     progress_metrics_url: f.MetricsUrl | None = Field(
         None,
         description="the server's metrics page, whose counters show that a model makes progress",
+    )
+    discover: f.Switch = Field(
+        False, description="whether the models in the server's repository are checked too"
+    )
+    discover_exclude: f.Patterns = Field(
+        (), description="names of models that are not discovered, * for any characters"
+    )
+    discover_period_seconds: f.Seconds = Field(
+        30, description="time between two looks into the repository"
+    )
+    discover_maximum_models: f.Count = Field(
+        1000, description="discovered models that are checked at most"
+    )
+    minimum_models: f.Count = Field(
+        1, description="models that the repository must have, where models are discovered"
     )
     tls_ca_file: f.File | None = Field(None, description="PEM file of the authorities to trust")
     tls_cert_file: f.SecretFile | None = Field(
@@ -264,7 +281,7 @@ class Settings(BaseSettings):
             quorum=f.quorum(self.readiness_policy),
             optional=frozenset(model.check for model in self.models if not model.required),
             require_server_ready=(
-                not self.models
+                not (self.models or self.discover)
                 if self.require_server_ready == "auto"
                 else self.require_server_ready
             ),
@@ -283,6 +300,19 @@ class Settings(BaseSettings):
             warmup=self.canary_warmup_requests,
             restart_after=self.canary_restart_after_seconds,
             max_restarts_per_hour=self.canary_max_restarts_per_hour,
+        )
+
+    @property
+    def discovery_rules(self) -> DiscoveryRules | None:
+        """Which models are discovered; None for none."""
+        if not self.discover:
+            return None
+        return DiscoveryRules(
+            period=self.discover_period_seconds,
+            configured=frozenset(model.name for model in self.models),
+            exclude=self.discover_exclude,
+            minimum=self.minimum_models,
+            maximum=self.discover_maximum_models,
         )
 
     @property

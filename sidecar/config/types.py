@@ -127,6 +127,12 @@ def _auto_or_boolean(value: object) -> object:
     return _BOOLEAN.validate_python(value)
 
 
+def _patterns(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
 STRING = {"type": "string"}
 
 
@@ -201,6 +207,13 @@ MetricsUrl = Annotated[
     AfterValidator(_metrics_url),
     _pattern("https?://.+"),
     Allowed("a URL that begins with http:// or https://", _without_secrets),
+]
+Switch = Annotated[bool, Allowed("true or false")]
+Patterns = Annotated[
+    tuple[Annotated[str, Field(min_length=1), AfterValidator(printable)], ...],
+    BeforeValidator(_patterns),
+    _written(STRING, {"type": "array", "items": STRING}),
+    Allowed("patterns of names, separated by commas, or a list of them"),
 ]
 CanaryMode = Annotated[Mode, _written({"enum": ["off", "auto", False]}), Allowed("off or auto")]
 Directory = Annotated[

@@ -31,6 +31,7 @@ class Check(NamedTuple):
 
 SERVER_LIVE = Check("server-live", "ServerLive")
 SERVER_READY = Check("server-ready", "ServerReady")
+REPOSITORY_INDEX = Check("repository", "RepositoryIndex")
 MODEL = "model"
 CANARY = "canary"
 

@@ -112,7 +112,9 @@ def readiness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
                 exclude,
             )
 
-    return Verdict(not health.draining and _by_policy(snapshot, exclude, passes), iter_findings)
+    return Verdict(
+        not health.draining and _by_policy(snapshot, exclude, passes, health.checks), iter_findings
+    )
 
 
 def startup(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
@@ -125,10 +127,11 @@ def startup(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
 
     def iter_findings() -> Iterator[Finding]:
         for check, state in health.checks.items():
-            if state.canary is None:
+            if state.canary is None and state.gates_startup:
                 yield _exclude(_finding(check, passes(state), state), exclude)
 
-    return Verdict(_by_policy(snapshot, exclude, passes), iter_findings)
+    checks = {check: state for check, state in health.checks.items() if state.gates_startup}
+    return Verdict(_by_policy(snapshot, exclude, passes, checks), iter_findings)
 
 
 def progress(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
@@ -146,13 +149,15 @@ def _finding(check: Check, passing: bool, state: CheckState) -> Finding:
 
 
 def _by_policy(
-    snapshot: Snapshot, exclude: Collection[str], passes: Callable[[CheckState], bool]
+    snapshot: Snapshot,
+    exclude: Collection[str],
+    passes: Callable[[CheckState], bool],
+    checks: Mapping[Check, CheckState],
 ) -> bool:
     """Whether every check that gates passes, of the models as many as the quorum wants.
 
     A model counts once: it passes when it is ready and its canary passes too.
     """
-    checks = snapshot.health.checks
     if all(map(passes, checks.values())):
         return True  # by any policy
     models: dict[tuple[str, str], bool] = {}

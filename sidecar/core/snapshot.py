@@ -82,7 +82,8 @@ class Snapshot:
         if state.canary is not None:
             return self._is_proven(state, state.canary)
         serving = state.status is Status.SERVING
-        return serving and at is not None and self.now - at <= self.policy.max_age
+        max_age = self.policy.max_age if state.max_age is None else state.max_age
+        return serving and at is not None and self.now - at <= max_age
 
     def is_model_proven(self, check: Check) -> bool:
         """Whether a model's canary lets it count as ready; it does where there is none."""
@@ -114,8 +115,9 @@ class Snapshot:
         return state.status is Status.SERVING and not self.is_stale(state)
 
     def _max_age(self, state: CheckState) -> float:
-        rules = self.health.canaries.rules
-        return self.policy.max_age if state.canary is None else rules.max_age
+        if state.canary is not None:
+            return self.health.canaries.rules.max_age
+        return self.policy.max_age if state.max_age is None else state.max_age
 
     @property
     def models(self) -> Models:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sidecar.core.canary import Canary, Restarts
 from sidecar.core.checks import CANARY, MODEL, SERVER_LIVE, Check, Observation, Payload, canary
 from sidecar.core.reasons import CALM, REASONS, Reason, Thresholds
+from sidecar.core.repository import Discovery
 from sidecar.core.status import (
     NO_CANARIES,
     Canaries,
@@ -83,13 +84,16 @@ class Health(NamedTuple):
 
     @property
     def all_healthy(self) -> bool:
-        """Whether everything is serving and no result since was a failure, canaries aside.
+        """Whether everything is serving and no result since was a failure.
 
-        It decides how soon the next round starts, on which canaries have no influence.
+        It decides how soon the next round starts. What the rounds do not ask has
+        no influence on that: the canaries and the repository.
         """
         states = (self.live, *self.checks.values())
         return all(
-            s.status is Status.SERVING and s.last_reason in CALM for s in states if not s.canary
+            s.status is Status.SERVING and s.last_reason in CALM
+            for s in states
+            if not s.canary and s.max_age is None
         )
 
     def observe(self, observation: Observation) -> tuple["Health", tuple[Transition, ...]]:
@@ -184,6 +188,11 @@ class Health(NamedTuple):
             checks=known, liveness=liveness, readiness=readiness, canaries=canaries
         )
 
+    def discovering(self, discovery: Discovery) -> "Health":
+        """The health when these checks come from the discovery."""
+        checks = self.checks.items()
+        return self._replace(checks={c: discovery.mark(c, state) for c, state in checks})
+
     def with_other_payloads(self, changed: Iterable[Check]) -> "Health":
         """The health when other requests were given for these canaries."""
         checks = dict(self.checks)
@@ -198,7 +207,12 @@ class Health(NamedTuple):
         return self._replace(
             asked_since=now,
             live=CheckState(since=now),
-            checks={check: self.canaries.fresh(check, now) for check in self.checks},
+            checks={
+                check: self.canaries.fresh(check, now)._replace(
+                    gates_startup=state.gates_startup, max_age=state.max_age
+                )
+                for check, state in self.checks.items()
+            },
             opened={},
             startup_began_at=now,
             has_started=False,

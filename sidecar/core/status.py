@@ -33,7 +33,8 @@ class CheckState(NamedTuple):
     while not serving, None before any result has moved it. `reasons` are
     all that there were since it was not serving. `first_serving_at`: for
     readiness, of the server that runs now. `failed_at`: when a failure was
-    last counted; `succeeded_at`: the last success.
+    last counted; `succeeded_at`: the last success. `max_age`: how old a result
+    may be where that is not the policy's.
     """
 
     since: float
@@ -49,6 +50,8 @@ class CheckState(NamedTuple):
     succeeded_at: float | None = None
     reasons: frozenset[Reason] = frozenset()
     canary: Canary | None = None
+    gates_startup: bool = True
+    max_age: float | None = None
 
 
 def step(
@@ -104,6 +107,8 @@ def step(
         successes=successes,
         succeeded_at=succeeded_at,
         reasons=reasons,
+        gates_startup=state.gates_startup,
+        max_age=state.max_age,
     )
 
 

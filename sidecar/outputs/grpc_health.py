@@ -73,7 +73,7 @@ class GrpcHealth:
 
     def __call__(self, change: Change) -> None:
         """The observer: whoever watches is told of what has changed."""
-        if change.cause in (Cause.RELOAD, Cause.OTHER_SERVER):
+        if change.cause in (Cause.RELOAD, Cause.CHECKS, Cause.OTHER_SERVER):
             self._services = Services(change.health.checks)
         elif not change.transitions and change.cause is Cause.RESULT:
             return

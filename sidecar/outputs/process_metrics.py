@@ -5,10 +5,16 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 
 import prometheus_client as prom
-from prometheus_client.core import CounterMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from sidecar import __version__
+from sidecar.core.repository import Repository
 from sidecar.core.target import Server
 
 
@@ -73,15 +79,32 @@ class _ServerInfo(Collector):
         yield InfoMetricFamily("inference_server", text, value=self._server()._asdict())
 
 
+class _RepositoryModels(Collector):
+    """How many models the server's repository has."""
+
+    def __init__(self, repository: Callable[[], Repository]) -> None:
+        self._repository = repository
+
+    def collect(self) -> Iterator[Metric]:
+        """The models of the last index."""
+        text = "Versions of models in the server's repository, by state; 0 without discovery."
+        family = GaugeMetricFamily("inference_repository_models", text, labels=("state",))
+        for state, count in self._repository().states.items():
+            family.add_metric((state,), count)
+        yield family
+
+
 def process_registry(
     log_lines_dropped: Callable[[], int],
     watchers: Callable[[], int],
     server: Callable[[], Server],
+    repository: Callable[[], Repository],
 ) -> CollectorRegistry:
     """A registry of what is known of this process: its versions, its log, its resources.
 
-    watchers:  of grpc.health.v1.
-    server:    which inference server it is.
+    watchers:    of grpc.health.v1.
+    server:      which inference server it is.
+    repository:  what is known of its repository.
     """
     registry = CollectorRegistry()
     # Otherwise a `_created` gauge would stand beside each counter and histogram.
@@ -95,6 +118,7 @@ def process_registry(
     )
     registry.register(_LogLines(log_lines_dropped))
     registry.register(_ServerInfo(server))
+    registry.register(_RepositoryModels(repository))
     text = "How many clients watch a service of grpc.health.v1."
     watching = prom.Gauge("inference_grpc_health_watchers", text, registry=registry)
     watching.set_function(watchers)

@@ -11,6 +11,7 @@ from prometheus_client.samples import Sample
 from sidecar import __version__
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY
 from sidecar.core.reasons import Reason
+from sidecar.core.repository import Repository
 from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.core.target import Server
 from sidecar.outputs.poll_counter import PollCounter
@@ -225,7 +226,7 @@ def test_a_scrape_is_of_one_moment_whatever_happens_while_it_is_written(page):
 
 
 def test_what_is_known_of_the_process_is_shown(page):
-    page.registry = process_registry(lambda: 0, lambda: 0, Server)
+    page.registry = process_registry(lambda: 0, lambda: 0, Server, Repository)
     build = {
         "version": __version__,
         "python": platform.python_version(),

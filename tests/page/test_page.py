@@ -117,6 +117,37 @@ def test_a_canary_tells_how_long_it_waits_or_took_and_what_it_lacks(browser, log
         )
 
 
+def test_the_repository_is_shown_where_models_are_discovered(browser, log):
+    row_of = {
+        "name": "<b>bert</b>",
+        "version": "3",
+        "state": "unavailable",
+        "reason": "no <memory>",
+    }
+    with (
+        ToyProcess(models={"a": True}) as toy,
+        running_sidecar(log, f"--server-url={toy.url}", "--models=a") as sidecar,
+        watched(browser, sidecar.port) as seen,
+    ):
+        page = seen.page
+        expect(page.get_by_role("heading", name="Repository")).to_be_hidden()
+
+        def with_repository(route):
+            report = route.fetch().json()
+            states = {"ready": 2, "unavailable": 1, "missing": 0}
+            report["repository"] = {"states": states, "left_out": 4, "models": [row_of]}
+            route.fulfill(json=report)
+
+        page.route("**/status", with_repository)
+        page.reload()
+        expect(page.locator("#repository-states")).to_have_text(
+            "2 ready, 1 unavailable. 4 models more are not checked."
+        )
+        expect(page.locator("#repository-models").get_by_role("listitem")).to_have_text(
+            "<b>bert</b>:3 unavailable no <memory>"
+        )
+
+
 @pytest.mark.parametrize("look", LOOKS)
 def test_axe_finds_nothing_wrong_and_nothing_sticks_out(browser, demo, look):
     with watched(browser, demo.port, **LOOKS[look]) as seen:

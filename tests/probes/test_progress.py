@@ -1,7 +1,7 @@
 """The counters of a model on its server's metrics page."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -50,23 +50,29 @@ def test_the_counters_of_the_servers_are_known(page, version, expected):
 
 
 @asynccontextmanager
-async def serving(response: bytes | None) -> AsyncIterator[str]:
-    """A server that sends this to everyone, or nothing."""
+async def answering(reply: Callable[[], bytes | None]) -> AsyncIterator[str]:
+    """A server that sends this to everyone, or nothing; its connections end with it."""
+    connections: set[asyncio.Task[None]] = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connections.add(task)
         await reader.readuntil(b"\r\n\r\n")
+        response = reply()
         if response is None:
             await reader.read()
         else:
             writer.write(response)
         writer.close()
+        await writer.wait_closed()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
     try:
-        yield f"http://127.0.0.1:{port}/metrics"
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/metrics"
     finally:
         server.close()
+        await asyncio.wait(connections)
 
 
 def page(body: bytes, status: bytes = b"200 OK", *headers: bytes) -> bytes:
@@ -75,7 +81,7 @@ def page(body: bytes, status: bytes = b"200 OK", *headers: bytes) -> bytes:
 
 
 async def counters(response: bytes | None, within: float = 5) -> Counters | None:
-    async with serving(response) as url:
+    async with answering(lambda: response) as url:
         return await MetricsPage(url, within).counters(canary("bert"))
 
 
@@ -113,18 +119,14 @@ async def test_many_canaries_share_a_read_that_began_after_they_asked():
     requests = 0
     is_asked = asyncio.Event()
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def reply() -> bytes:
         nonlocal requests
-        await reader.readuntil(b"\r\n\r\n")
         requests += 1
         is_asked.set()
-        writer.write(page(f'nv_inference_exec_count{{model="bert"}} {requests}\n'.encode()))
-        writer.close()
+        return page(f'nv_inference_exec_count{{model="bert"}} {requests}\n'.encode())
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        metrics = MetricsPage(f"http://127.0.0.1:{port}/metrics?all=1", 5)
+    async with answering(reply) as url:
+        metrics = MetricsPage(f"{url}?all=1", 5)
         first = asyncio.create_task(metrics.counters(canary("bert")))
         await is_asked.wait()
         rest = await asyncio.gather(*(metrics.counters(canary("bert")) for _ in range(100)))

@@ -12,12 +12,15 @@ from typing import Any, NamedTuple
 
 from sidecar.core.canary import Canary
 from sidecar.core.checks import SERVER_LIVE, Check
+from sidecar.core.repository import Repository
 from sidecar.core.rules import ENDPOINT_MEANINGS, ENDPOINTS, MEANINGS, Verdict
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.status import CheckState, Probe
 from sidecar.core.target import Server
 from sidecar.history import LETTERS, NOTHING, Past
 
+MAX_ROWS = 2000  # of the repository
+MAX_REASON = 500  # characters of the reason for which a load has failed
 BECAUSE = 20  # findings that are listed for an endpoint; the others are in the checks
 
 
@@ -26,6 +29,7 @@ class Sidecar(NamedTuple):
 
     server:             which inference server it is.
     reload_successful:  whether the settings were valid when they were last loaded.
+    repository:         what was discovered; None while nothing is to be.
     loaded_at:          since when those in force are, in monotonic seconds.
     """
 
@@ -34,6 +38,7 @@ class Sidecar(NamedTuple):
     server: Server
     reload_successful: bool
     loaded_at: float
+    repository: Repository | None = None
 
 
 Pasts = Mapping[Check, Past]
@@ -72,8 +77,18 @@ def _head(snapshot: Snapshot, sidecar: Sidecar) -> dict[str, Any]:
             for name, rule in ENDPOINTS.items()
         },
         "models": snapshot.models._asdict(),
+        "repository": None if sidecar.repository is None else _repository(sidecar.repository),
         "letters": {letter: answer for answer, letter in LETTERS.items()},
         "meanings": MEANINGS,
+    }
+
+
+def _repository(repository: Repository) -> dict[str, Any]:
+    rows = repository.rows[:MAX_ROWS]
+    return {
+        "states": dict(repository.states),
+        "left_out": repository.left_out,
+        "models": [{**row._asdict(), "reason": row.reason[:MAX_REASON]} for row in rows],
     }
 
 

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check
 from sidecar.core.reasons import Reason
+from sidecar.core.repository import Repository, Row, State
 from sidecar.core.rules import ENDPOINT_MEANINGS, ENDPOINTS, MEANINGS, STALE, UNKNOWN
 from sidecar.core.snapshot import Policy, Quorum, Snapshot
 from sidecar.core.status import Probe, Status
@@ -84,6 +85,7 @@ def test_the_document_tells_everything_in_plain_values():
         "version": "1",
         "server_url": "h:1",
         "server": {"name": "unknown", "version": ""},
+        "repository": None,
         "uptime_seconds": 12.5,
         "draining": False,
         "reload": {"successful": True, "settings_age_seconds": 10.5},
@@ -231,6 +233,9 @@ def test_whatever_is_seen_the_document_holds_to_the_schema(polls, limits, later,
         }
 
 
+RPCS = ["ServerLive", "ServerReady", "ModelReady", "ModelInfer", "RepositoryIndex"]
+
+
 def test_the_closed_lists_of_the_schema_are_those_of_the_code():
     definitions = SCHEMA["$defs"]
     check = definitions["check"]["properties"]
@@ -238,8 +243,9 @@ def test_the_closed_lists_of_the_schema_are_those_of_the_code():
     reason = definitions["endpoint"]["properties"]["because"]["items"]["properties"]["reason"]
     letters = SCHEMA["properties"]["letters"]["properties"]
     assert definitions["answer"]["enum"] == list(Reason)
+    assert definitions["repository_state"]["enum"] == list(State)
     assert definitions["failure"]["enum"] == [a for a in Reason if a is not Reason.OK]
-    assert check["rpc"]["enum"] == ["ServerLive", "ServerReady", "ModelReady", "ModelInfer"]
+    assert check["rpc"]["enum"] == RPCS
     assert check["probe"]["enum"] == list(Probe)
     assert sorted(check["status"]["enum"]) == sorted(Status)
     assert endpoints["required"] == list(endpoints["properties"]) == list(ENDPOINTS)
@@ -276,3 +282,16 @@ def test_the_schema_is_one_and_lets_nothing_in_or_out_unseen():
 def test_any_name_of_a_model_is_told_as_it_is(name):
     got = of(moment(initial(SERVER_LIVE, SERVER_READY, A._replace(model=name)), 1))
     assert (got["checks"][3]["name"], got["checks"][3]["model"]) == (f"model:{name}", name)
+
+
+def test_the_repository_is_told_with_bounded_reasons():
+    rows = [Row("a", "1", State.READY), Row("b", "", State.UNAVAILABLE, "x" * 10_000)]
+    one = moment(initial(), 0, repository=Repository(tuple(rows), ("a", "b"), left_out=2))
+    found = of(one)["repository"]
+    assert (found["left_out"], found["states"]["ready"], found["states"]["missing"]) == (2, 1, 0)
+    assert found["models"][1] == {
+        "name": "b",
+        "version": "",
+        "state": "unavailable",
+        "reason": "x" * 500,
+    }

@@ -566,6 +566,35 @@ function showChecks(report, now) {
   setText(byId("more").firstChild, `Show all ${formatNumber(found.length)}`);
 }
 
+// ---- The repository
+
+// What is ready has a row among the checks.
+function repositoryItem({ name, version, state, reason }) {
+  const model = version ? `${name}:${version}` : name;
+  const words = state.replace("_", " ");
+  return element("li", {}, element("strong", {}, model), ` ${words}`, quiet(` ${reason}`));
+}
+
+let shownRepository = null;
+
+function showRepository({ repository }) {
+  byId("repository").hidden = repository === null;
+  const key = JSON.stringify(repository);
+  if (repository === null || key === shownRepository) {
+    return;
+  }
+  shownRepository = key;
+  const counts = Object.entries(repository.states)
+    .filter(([, count]) => count > 0)
+    .map(([state, count]) => `${formatNumber(count)} ${state.replace("_", " ")}`);
+  const more = repository.left_out
+    ? ` ${formatCount(repository.left_out, "model")} more are not checked.`
+    : "";
+  setText(byId("repository-states"), `${counts.join(", ") || "Nothing known yet"}.${more}`);
+  const others = repository.models.filter(({ state }) => state !== "ready");
+  byId("repository-models").replaceChildren(...others.slice(0, MAX_ROWS).map(repositoryItem));
+}
+
 // ---- Updates
 
 let latest = null;
@@ -582,6 +611,7 @@ function showReport(report) {
   showEndpoints(report);
   showSidecar(report);
   showChecks(report, now);
+  showRepository(report);
   byId("main").hidden = false;
   setText(byId("updated"), `Kept up to date; last at ${formatTime(new Date(now))}.`);
   latest = report;

@@ -1,0 +1,120 @@
+"""When the server's repository is looked into, and what becomes of the models in it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from sidecar.core.checks import REPOSITORY_INDEX, SERVER_LIVE, Observation
+from sidecar.core.reasons import Reason
+from sidecar.core.repository import DiscoveryRules, Repository, Row, State
+from sidecar.core.status import Status
+from sidecar.probes.repository import Index
+from sidecar.store import Cause, Change, HealthStore
+
+logger = logging.getLogger(__name__)
+
+# An index costs MLServer up to a second, in which it answers nothing else: at most a fiftieth
+# of the time.
+MOST_TIME = 50
+MAX_REASON = 500  # characters of a load's failure in the log
+
+WITHOUT_INDEX = frozenset({Reason.UNIMPLEMENTED, Reason.DENIED})
+NO_INDEX = (
+    "models cannot be discovered, because RepositoryIndex is %s by the server: "
+    "list them in `models`, and set `discover: false`"
+)
+LEFT_OUT = "%d more models were discovered than discover_maximum_models; they are not checked"
+
+
+class Discovery:
+    """Looks into the repository again and again, and tells what it has found.
+
+    rules:    of this moment; None while nothing is discovered.
+    index:    asks for the index.
+    store:    takes in the result of the check `repository`.
+    changed:  called with a repository whose models are other ones than before.
+    """
+
+    def __init__(
+        self,
+        rules: Callable[[], DiscoveryRules | None],
+        *,
+        index: Callable[[], Awaitable[Index]],
+        store: Callable[[], HealthStore],
+        changed: Callable[[Repository], None],
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self.repository = Repository()
+        self._rules = rules
+        self._index = index
+        self._store = store
+        self._changed = changed
+        self._clock = clock
+        self._sleep = sleep
+        self._due = asyncio.Event()
+        self._failed: dict[tuple[str, str], str] = {}
+        self._is_told = False
+
+    def __call__(self, change: Change) -> None:
+        """The observer: a server that has come back, or other settings, make an index due."""
+        if change.cause is Cause.OTHER_SERVER:
+            self.repository, self._is_told = Repository(), False
+            self._due.set()
+        elif change.cause is Cause.RELOAD or any(
+            moved.check == SERVER_LIVE and moved.after is Status.SERVING
+            for moved in change.transitions
+        ):
+            self._due.set()
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            self._due.clear()
+            rules = self._rules()
+            if rules is None:
+                self.repository = Repository()
+            await self._wait(None if rules is None else await self._look(rules))
+
+    async def _look(self, rules: DiscoveryRules) -> float:
+        """Looks once; seconds until the next time."""
+        started = self._clock()
+        found = await self._index()
+        took = self._clock() - started
+        reason, detail = found.reason, found.detail
+        if reason is Reason.OK:
+            after = self.repository.then(found.rows, rules)
+            reason, detail = after.reason(rules)
+            self._log_failures(after.rows)
+            before, self.repository = self.repository, after
+            if after.left_out and after.left_out != before.left_out:
+                logger.warning(LEFT_OUT, after.left_out)
+            if after.models != before.models:
+                self._changed(after)
+        elif reason in WITHOUT_INDEX and not self._is_told:
+            self._is_told = True
+            logger.warning(NO_INDEX, reason)
+        self._store().record(Observation(REPOSITORY_INDEX, reason, self._clock(), took, detail))
+        return max(rules.period, MOST_TIME * took)
+
+    async def _wait(self, seconds: float | None) -> None:
+        waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._due.wait())]
+        if seconds is not None:
+            waiting.append(asyncio.ensure_future(self._sleep(seconds)))
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
+
+    def _log_failures(self, rows: Iterable[Row]) -> None:
+        failed = {
+            (row.name, row.version): row.reason[:MAX_REASON]
+            for row in rows
+            if row.state is State.UNAVAILABLE and row.reason
+        }
+        for model, reason in failed.items():
+            if self._failed.get(model) != reason:
+                logger.warning("model %s is unavailable: %s", ":".join(filter(None, model)), reason)
+        self._failed = failed
