@@ -14,6 +14,7 @@ core/           what the results prove: reasons, state machine, rules; pure
 payloads/       the requests of canaries, and the judgement of their replies
 history.py      the last results of each check
 outputs/        what the kubelet, Prometheus and people see
+lifecycle.py    how long the daemon works, the drain included
 blocking.py     blocking calls in daemon threads, with a deadline
 demo/           a small inference server whose health follows a script
 client/         the gRPC client, a library of its own, inference included

@@ -5,11 +5,18 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from sidecar.core.checks import REPOSITORY_INDEX, SERVER_LIVE, Observation
+from sidecar.core.checks import REPOSITORY_INDEX, SERVER_LIVE, Observation, model_ready
 from sidecar.core.reasons import Reason
-from sidecar.core.repository import DiscoveryRules, Repository, Row, State
+from sidecar.core.repository import (
+    NO_DISCOVERY,
+    Discovered,
+    DiscoveryRules,
+    Repository,
+    Row,
+    State,
+)
 from sidecar.core.status import Status
-from sidecar.probes.repository import Index
+from sidecar.probes.repository import TIMEOUT, Index
 from sidecar.store import Cause, Change, HealthStore
 
 logger = logging.getLogger(__name__)
@@ -59,14 +66,25 @@ class Discovery:
 
     def __call__(self, change: Change) -> None:
         """The observer: a server that has come back, or other settings, make an index due."""
-        if change.cause is Cause.OTHER_SERVER:
-            self.repository, self._is_told = Repository(), False
-            self._due.set()
-        elif change.cause is Cause.RELOAD or any(
+        if change.cause in (Cause.RELOAD, Cause.OTHER_SERVER) or any(
             moved.check == SERVER_LIVE and moved.after is Status.SERVING
             for moved in change.transitions
         ):
             self._due.set()
+
+    def forget(self) -> None:
+        """Forgets the repository, because another server is asked from now on."""
+        self.repository, self._is_told = Repository(), False
+
+    @property
+    def discovered(self) -> Discovered:
+        """What is asked because of the discovery, besides what is configured."""
+        rules = self._rules()
+        if rules is None:
+            return NO_DISCOVERY
+        names = (name for name in self.repository.models if name not in rules.configured)
+        checks = (REPOSITORY_INDEX, *map(model_ready, names))
+        return Discovered(checks, 3 * rules.period + MOST_TIME * TIMEOUT)
 
     async def run(self) -> None:
         """Looks until cancelled."""

@@ -10,8 +10,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,23 +22,22 @@ from sidecar.config import BadSettings, Settings, files, variable_warnings
 from sidecar.config.files import Loaded
 from sidecar.config.hints import hints, service_hint
 from sidecar.config.watch import Reloader
-from sidecar.core.checks import REPOSITORY_INDEX, SERVER_LIVE, Check, model_ready
+from sidecar.core.checks import SERVER_LIVE
 from sidecar.core.reasons import Reason
-from sidecar.core.repository import NO_DISCOVERY, Repository
-from sidecar.core.repository import Discovery as DiscoveredChecks
+from sidecar.core.repository import Repository
 from sidecar.core.rules import startup
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.state import Health
 from sidecar.core.target import Server
-from sidecar.discovery import MOST_TIME, Discovery
+from sidecar.discovery import Discovery
 from sidecar.history import History
+from sidecar.lifecycle import Requests, work
 from sidecar.outputs import log, process_metrics, prometheus
 from sidecar.outputs.http import app, status
 from sidecar.outputs.http.server import HttpServer, address
 from sidecar.outputs.poll_counter import PollCounter
 from sidecar.probes.identity import Identity
 from sidecar.probes.prober import Prober, SwappableProber
-from sidecar.probes.repository import TIMEOUT as INDEX_TIMEOUT
 from sidecar.probes.repository import index
 from sidecar.scheduler import Scheduler
 from sidecar.store import HealthStore, Observer
@@ -52,24 +50,8 @@ logger = logging.getLogger(__name__)
 # What new settings cannot change, because the kubelet knows the old ones.
 FIXED = ("http_host", "http_port", "grpc_port")
 
-DRAINING = "draining for %g s; /readyz now fails; send the signal again to exit at once"
-
 # Seconds within which the settings and their files have to be read, all of them.
 FILES_DEADLINE = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Requests:
-    """What is asked of the daemon while it runs.
-
-    reload:  read the settings and their files again now, changed or not.
-    drain:   fail /readyz, and stop after drain_seconds.
-    exit:    stop at once.
-    """
-
-    reload: asyncio.Event = field(default_factory=asyncio.Event)
-    drain: asyncio.Event = field(default_factory=asyncio.Event)
-    exit: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Runtime:
@@ -99,8 +81,7 @@ class Runtime:
             clock=self._clock,
             sleep=asyncio.sleep,
         )
-        checks = self._checks(loaded)
-        self.history = History(checks)
+        self.history = History((*loaded.checks, *self._discovery.discovered.checks))
         self._counter = PollCounter(time.time)
         self.prober = SwappableProber(Prober(loaded.target, self._clock))
         self._identity = Identity(
@@ -119,10 +100,8 @@ class Runtime:
         )
         self._reloads = process_metrics.Reloads(self._registry)
         thresholds = settings.liveness, settings.readiness
-        now = self._clock()
-        health = Health.initial((), now, *thresholds, loaded.judging)
-        health = health.asking(checks, now, *thresholds, loaded.judging)
-        health = health.discovering(self._discovered(settings))
+        health = Health.initial((), self._clock(), *thresholds, loaded.judging)
+        health = self._asking(health, loaded)
         observers: list[Observer] = [self._counter, log.log_change, self.history]
         observers += [self._canaries, self._identity, self._discovery]
         if self._grpc_health:
@@ -156,7 +135,7 @@ class Runtime:
             jobs.append(self._grpc_health.serve())
         try:
             self._announce(bound)
-            await self._work(jobs, requests)
+            await work(jobs, requests, self._drain)
         finally:
             await server.close()
         logger.info("stopped")
@@ -181,10 +160,10 @@ class Runtime:
         other_server = not loaded.target.is_same_server(self._loaded.target)
         now = self._clock()
         self.settings, self._policy = settings, settings.policy
+        if other_server:
+            self._discovery.forget()
         health = self.store.health._replace(has_started=has_started)
-        thresholds = settings.liveness, settings.readiness
-        health = health.asking(self._checks(loaded), now, *thresholds, loaded.judging)
-        health = health.discovering(self._discovered(settings))
+        health = self._asking(health, loaded)
         before = self._loaded.canaries
         health = health.with_other_payloads(
             check for check, given in loaded.canaries.items() if before.get(check, given) != given
@@ -208,29 +187,21 @@ class Runtime:
             new = f"ServerLive is answered with {answer} over a new connection"
             raise BadSettings([f"{new}, with ok over the old"])
 
-    def _checks(self, loaded: Loaded) -> tuple[Check, ...]:
-        """What is asked: what the settings name, and what was discovered."""
-        if not loaded.settings.discover:
-            return loaded.checks
-        discovered = self._discovered(loaded.settings).checks
-        return (*loaded.checks, REPOSITORY_INDEX, *discovered)
-
-    def _discovered(self, settings: Settings) -> DiscoveredChecks:
-        rules = settings.discovery_rules
-        if rules is None:
-            return NO_DISCOVERY
-        models = self._discovery.repository.models
-        checks = tuple(model_ready(name) for name in models if name not in rules.configured)
-        return DiscoveredChecks(checks, 3 * rules.period + MOST_TIME * INDEX_TIMEOUT)
-
     def _check_discovered(self, _: Repository) -> None:
         """Asks the models that the repository has now."""
-        loaded, settings = self._loaded, self.settings
-        thresholds = settings.liveness, settings.readiness
-        health = self.store.health.asking(
-            self._checks(loaded), self._clock(), *thresholds, loaded.judging
+        self.store.change_checks(self._asking(self.store.health, self._loaded))
+
+    def _asking(self, health: Health, loaded: Loaded) -> Health:
+        """The health in which what the settings name is asked, and what was discovered."""
+        settings, discovered = loaded.settings, self._discovery.discovered
+        health = health.asking(
+            (*loaded.checks, *discovered.checks),
+            self._clock(),
+            settings.liveness,
+            settings.readiness,
+            loaded.judging,
         )
-        self.store.change_checks(health.discovering(self._discovered(settings)))
+        return health.discovering(discovered)
 
     def _in_force(self, loaded: Loaded) -> None:
         self._loaded = loaded
@@ -257,24 +228,10 @@ class Runtime:
         finally:
             await self.prober.close()
 
-    async def _work(self, jobs: Iterable[Coroutine[Any, Any, None]], requests: Requests) -> None:
-        """Does the jobs until it is asked to drain, and through the drain that follows."""
-        tasks = [asyncio.create_task(job) for job in jobs]
-        try:
-            await _first(tasks, requests.drain.wait())
-            if requests.drain.is_set():
-                self.store.drain()
-                seconds = self.settings.drain_seconds
-                logger.info(DRAINING, seconds)
-                asyncio.get_running_loop().call_later(seconds, requests.exit.set)
-                await _first(tasks, requests.exit.wait())
-            for task in tasks:
-                if task.done():
-                    task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+    def _drain(self) -> float:
+        """Begins the drain; for how long it lasts."""
+        self.store.drain()
+        return self.settings.drain_seconds
 
     def _status(self) -> Callable[[], bytes]:
         sidecar = status.Sidecar(
@@ -321,13 +278,6 @@ def _read(load: Callable[[], Settings], config: Path | None) -> Loaded:
     if loaded.canaries:
         import_all()
     return loaded
-
-
-async def _first(tasks: Iterable[asyncio.Task[None]], event: Coroutine[Any, Any, Any]) -> None:
-    """Waits for one of the tasks or for an event, whichever comes first."""
-    waiting = asyncio.ensure_future(event)
-    await asyncio.wait({*tasks, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
 
 
 def _summary(settings: Settings) -> dict[str, Any]:

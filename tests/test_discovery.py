@@ -161,6 +161,10 @@ async def test_while_it_is_off_nothing_is_asked_and_a_reload_switches_it():
 
 async def test_another_server_has_another_repository():
     world = World()
-    events = {10: lambda: world.store.reload(world.store.health, other_server=True)}
-    await world.until(15, events)
+
+    def reload() -> None:
+        world.discovery.forget()
+        world.store.reload(world.store.health, other_server=True)
+
+    await world.until(15, {10: reload})
     assert (world.looked, world.found) == ([0, 10], [("a",), ("a",)])

@@ -12,9 +12,10 @@ from typing import Any
 from sidecar.cli.process import SIGNALS, ignore_signals
 from sidecar.config import Settings
 from sidecar.config.files import Loaded
+from sidecar.lifecycle import Requests
 from sidecar.outputs import log
 from sidecar.outputs.http import server
-from sidecar.runtime import Requests, Runtime
+from sidecar.runtime import Runtime
 
 Load = Callable[[], Settings]
 Daemon = Callable[[Loaded, socket.socket, Load, Path | None], Coroutine[Any, Any, None]]

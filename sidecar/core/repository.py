@@ -1,7 +1,7 @@
 """The models in the server's repository: which are checked, and what is known of the others."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -137,23 +137,23 @@ class Repository(NamedTuple):
         return Reason.NOT_READY, f"models: {self.known}, minimum_models: {rules.minimum}"
 
 
-class Discovery(NamedTuple):
-    """Which checks come from the discovery; they do not gate /startupz.
+class Discovered(NamedTuple):
+    """What is asked because of the discovery; it does not gate /startupz.
 
+    checks:   the index, if there is a discovery, and the models.
     max_age:  how old an index may be, in seconds.
     """
 
-    checks: Collection[Check] = frozenset()
+    checks: tuple[Check, ...] = ()
     max_age: float = 0
 
     def mark(self, check: Check, state: CheckState) -> CheckState:
         """The state of a check, with what the discovery says of it."""
-        is_index = check == REPOSITORY_INDEX
-        gates = not is_index and check not in self.checks
-        max_age = self.max_age if is_index else None
+        gates = check not in self.checks
+        max_age = self.max_age if check == REPOSITORY_INDEX else None
         if (state.gates_startup, state.max_age) == (gates, max_age):
             return state
         return state._replace(gates_startup=gates, max_age=max_age)
 
 
-NO_DISCOVERY = Discovery()
+NO_DISCOVERY = Discovered()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sidecar.core.canary import Canary, Restarts
 from sidecar.core.checks import CANARY, MODEL, SERVER_LIVE, Check, Observation, Payload, canary
 from sidecar.core.reasons import CALM, REASONS, Reason, Thresholds
-from sidecar.core.repository import Discovery
+from sidecar.core.repository import Discovered
 from sidecar.core.status import (
     NO_CANARIES,
     Canaries,
@@ -188,10 +188,10 @@ class Health(NamedTuple):
             checks=known, liveness=liveness, readiness=readiness, canaries=canaries
         )
 
-    def discovering(self, discovery: Discovery) -> "Health":
+    def discovering(self, discovered: Discovered) -> "Health":
         """The health when these checks come from the discovery."""
         checks = self.checks.items()
-        return self._replace(checks={c: discovery.mark(c, state) for c, state in checks})
+        return self._replace(checks={c: discovered.mark(c, state) for c, state in checks})
 
     def with_other_payloads(self, changed: Iterable[Check]) -> "Health":
         """The health when other requests were given for these canaries."""

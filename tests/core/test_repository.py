@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.core.checks import REPOSITORY_INDEX, SERVER_LIVE, SERVER_READY, model_ready
 from sidecar.core.reasons import Reason, Thresholds
-from sidecar.core.repository import Discovery, DiscoveryRules, Repository, Row, State, row
+from sidecar.core.repository import Discovered, DiscoveryRules, Repository, Row, State, row
 from sidecar.core.rules import readiness, startup
 from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.core.state import Health
@@ -117,7 +117,7 @@ def discovered(*words: str, now: float = 0) -> Snapshot:
     """A moment at which server, repository and the discovered model have these results."""
     thresholds = Thresholds(1)
     health = Health.initial(CHECKS, 0, thresholds, thresholds)
-    health = health.discovering(Discovery((A,), max_age=100))
+    health = health.discovering(Discovered((REPOSITORY_INDEX, A), max_age=100))
     pairs = zip(CHECKS, ("ok", *words), strict=True)
     return Snapshot(fold(health, *(saw(check, word) for check, word in pairs)), now, Policy(10))
 
@@ -155,4 +155,4 @@ def test_it_stays_discovered_when_another_server_is_asked_and_not_when_it_is_con
     health = discovered("ok", "ok", "ok").health.forget(5)
     assert not health.checks[A].gates_startup
     assert health.checks[REPOSITORY_INDEX].max_age == 100
-    assert health.discovering(Discovery()).checks[A].gates_startup
+    assert health.discovering(Discovered()).checks[A].gates_startup
