@@ -31,7 +31,7 @@ NO_INDEX = (
     "models cannot be discovered, because RepositoryIndex is %s by the server: "
     "list them in `models`, and set `discover: false`"
 )
-LEFT_OUT = "%d more models were discovered than discover_maximum_models; they are not checked"
+LEFT_OUT = "%d more models are there than discover_maximum_models; they are not checked"
 
 
 class Discovery:

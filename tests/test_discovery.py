@@ -7,9 +7,9 @@ from itertools import count
 
 import pytest
 
-from sidecar.core.checks import REPOSITORY_INDEX, SERVER_LIVE, SERVER_READY
+from sidecar.core.checks import REPOSITORY_INDEX, SERVER_LIVE, SERVER_READY, model_ready
 from sidecar.core.reasons import Reason, Thresholds
-from sidecar.core.repository import DiscoveryRules, Repository, Row, State
+from sidecar.core.repository import Discovered, DiscoveryRules, Repository, Row, State
 from sidecar.core.state import Health
 from sidecar.discovery import Discovery
 from sidecar.probes.repository import Index
@@ -168,3 +168,22 @@ async def test_another_server_has_another_repository():
 
     await world.until(15, {10: reload})
     assert (world.looked, world.found) == ([0, 10], [("a",), ("a",)])
+
+
+async def test_what_is_discovered_is_asked_beside_what_is_configured():
+    world = World()
+    world.rules = DiscoveryRules(period=30, configured=frozenset({"mine"}))
+    world.index = ready("a", "mine")
+    await world.until(1)
+    assert world.discovery.discovered.checks == (REPOSITORY_INDEX, model_ready("a"))
+    world.rules = None
+    assert world.discovery.discovered == Discovered()
+
+
+async def test_how_many_are_left_out_is_logged_when_it_changes(caplog):
+    world = World()
+    world.rules = DiscoveryRules(period=30, maximum=1)
+    world.index = ready("a", "b", "c")
+    await world.until(100, {50: lambda: setattr(world, "index", ready("a", "b"))})
+    messages = [record.message.partition(" more")[0] for record in caplog.records]
+    assert messages == ["2", "1"]

@@ -6,7 +6,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from sidecar.core.checks import REPOSITORY_INDEX, Check, model_ready
+from sidecar.core.checks import REPOSITORY_INDEX, Check
 from sidecar.core.reasons import Reason
 from sidecar.core.status import CheckState
 
@@ -90,11 +90,6 @@ class Repository(NamedTuple):
     left_out: int = 0
     absent: frozenset[str] = frozenset()
     known: int = 0
-
-    @property
-    def checks(self) -> tuple[Check, ...]:
-        """The checks of the discovered models, in any version."""
-        return tuple(map(model_ready, self.models))
 
     @property
     def states(self) -> Mapping[State, int]:

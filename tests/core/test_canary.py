@@ -173,6 +173,11 @@ def test_3_a_model_that_turns_unready_resets_no_other_canary():
     assert status(again, CA) == "SERVING"  # it was not serving already
 
 
+def test_3_another_reason_of_a_model_that_is_unready_resets_nothing_more():
+    one = fold(proven(), saw(A, "not_ready", 1), result(CA, "ok", 2), saw(A, "model_not_found", 3))
+    assert status(one, CA) == "SERVING"
+
+
 def test_3_a_model_without_a_canary_resets_nothing():
     one = fold(proven(checks=CHECKS[:-1], given=(CA,)), saw(B, "not_ready", 1))
     assert status(one, CA) == "SERVING"

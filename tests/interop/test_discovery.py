@@ -107,7 +107,7 @@ def test_what_is_excluded_configured_or_too_much_is_left_alone(tmp_path):
             "model:absent",
         }
         assert repository(sidecar)["absent"] == "missing"
-        assert sidecar.records("1 more models were discovered than discover_maximum_models")
+        assert sidecar.records("1 more models are there than discover_maximum_models")
 
 
 def test_too_few_models_are_not_ready(tmp_path):
