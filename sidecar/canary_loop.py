@@ -2,10 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from sidecar.config.canaries import Payloads
 from sidecar.config.files import Loaded
+from sidecar.core.checks import Check
 from sidecar.core.snapshot import Snapshot
 from sidecar.store import Change, HealthStore
 
@@ -36,6 +38,7 @@ class CanaryLoop:
         self._snapshot = snapshot
         self._clock = clock
         self._loaded: Loaded | None = None
+        self._payloads: Payloads = {}
         self._replaced = asyncio.Event()
         self._runner: CanaryRunner | None = None
 
@@ -44,10 +47,12 @@ class CanaryLoop:
         if self._runner is not None:
             self._runner(change)
 
-    def replace(self, loaded: Loaded) -> None:
-        """Sends the canaries of these settings from now on."""
-        self._loaded = loaded
-        self._replaced.set()
+    def replace(self, loaded: Loaded, discovered: Iterable[Check] = ()) -> None:
+        """Sends the canaries of these settings, and of discovered models, from now on."""
+        payloads = {**dict.fromkeys(discovered), **loaded.canaries}
+        if loaded is not self._loaded or payloads != self._payloads:
+            self._loaded, self._payloads = loaded, payloads
+            self._replaced.set()
 
     async def run(self) -> None:
         """Sends canaries until cancelled."""
@@ -55,7 +60,7 @@ class CanaryLoop:
             self._replaced.clear()
             replaced = asyncio.ensure_future(self._replaced.wait())
             sending = None
-            if self._loaded is not None and self._loaded.canaries:
+            if self._loaded is not None and self._payloads:
                 self._runner = self._make_runner(self._loaded)
                 sending = asyncio.create_task(self._runner.run())
             tasks = {replaced} if sending is None else {replaced, sending}
@@ -76,7 +81,7 @@ class CanaryLoop:
         settings = loaded.settings
         probe = CanaryProbe(
             loaded.target,
-            loaded.canaries,
+            self._payloads,
             max_reply_bytes=settings.canary_max_reply_bytes,
             clock=self._clock,
             metrics_url=settings.progress_metrics_url,

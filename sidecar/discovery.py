@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from sidecar.core.checks import REPOSITORY_INDEX, SERVER_LIVE, Observation, model_ready
+from sidecar.core.checks import REPOSITORY_INDEX, SERVER_LIVE, Observation, canary, model_ready
 from sidecar.core.reasons import Reason
 from sidecar.core.repository import (
     NO_DISCOVERY,
@@ -82,9 +82,10 @@ class Discovery:
         rules = self._rules()
         if rules is None:
             return NO_DISCOVERY
-        names = (name for name in self.repository.models if name not in rules.configured)
+        names = [name for name in self.repository.models if name not in rules.configured]
         checks = (REPOSITORY_INDEX, *map(model_ready, names))
-        return Discovered(checks, 3 * rules.period + MOST_TIME * TIMEOUT)
+        canaries = tuple(map(canary, names)) if rules.canaries else ()
+        return Discovered(checks, 3 * rules.period + MOST_TIME * TIMEOUT, canaries)
 
     async def run(self) -> None:
         """Looks until cancelled."""

@@ -190,12 +190,13 @@ class Runtime:
     def _check_discovered(self, _: Repository) -> None:
         """Asks the models that the repository has now."""
         self.store.change_checks(self._asking(self.store.health, self._loaded))
+        self._canaries.replace(self._loaded, self._discovery.discovered.canaries)
 
     def _asking(self, health: Health, loaded: Loaded) -> Health:
         """The health in which what the settings name is asked, and what was discovered."""
         settings, discovered = loaded.settings, self._discovery.discovered
         health = health.asking(
-            (*loaded.checks, *discovered.checks),
+            (*loaded.checks, *discovered.checks, *discovered.canaries),
             self._clock(),
             settings.liveness,
             settings.readiness,
@@ -205,7 +206,7 @@ class Runtime:
 
     def _in_force(self, loaded: Loaded) -> None:
         self._loaded = loaded
-        self._canaries.replace(loaded)
+        self._canaries.replace(loaded, self._discovery.discovered.canaries)
         self._loaded_at = self._clock()
         self._reloads.succeeded(time.time(), loaded.expiry)
         for name, path in loaded.world_readable.items():
@@ -275,7 +276,7 @@ def _read(load: Callable[[], Settings], config: Path | None) -> Loaded:
     It is called in a thread, and the event loop must not wait for an import.
     """
     loaded = files.read(load, config)
-    if loaded.canaries:
+    if loaded.canaries or (loaded.settings.discover and loaded.settings.canary == "auto"):
         import_all()
     return loaded
 

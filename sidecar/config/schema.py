@@ -310,6 +310,7 @@ class Settings(BaseSettings):
         return DiscoveryRules(
             period=self.discover_period_seconds,
             configured=frozenset(model.name for model in self.models),
+            canaries=self.canary == "auto",
             exclude=self.discover_exclude,
             minimum=self.minimum_models,
             maximum=self.discover_maximum_models,

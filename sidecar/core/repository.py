@@ -59,6 +59,7 @@ class DiscoveryRules(NamedTuple):
     """The settings of the discovery. Durations are seconds.
 
     configured:  the names of the models that are configured.
+    canaries:    whether each discovered model has a canary.
     exclude:     patterns of names, as a shell has them.
     minimum:     so many models have to be there.
     maximum:     so many are checked at most.
@@ -66,6 +67,7 @@ class DiscoveryRules(NamedTuple):
 
     period: float = 30
     configured: frozenset[str] = frozenset()
+    canaries: bool = False
     exclude: tuple[str, ...] = ()
     minimum: int = 1
     maximum: int = 1000
@@ -135,12 +137,14 @@ class Repository(NamedTuple):
 class Discovered(NamedTuple):
     """What is asked because of the discovery; it does not gate /startupz.
 
-    checks:   the index, if there is a discovery, and the models.
-    max_age:  how old an index may be, in seconds.
+    checks:    the index, if there is a discovery, and the models.
+    max_age:   how old an index may be, in seconds.
+    canaries:  of the models, by requests that are built.
     """
 
     checks: tuple[Check, ...] = ()
     max_age: float = 0
+    canaries: tuple[Check, ...] = ()
 
     def mark(self, check: Check, state: CheckState) -> CheckState:
         """The state of a check, with what the discovery says of it."""

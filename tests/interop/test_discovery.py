@@ -1,7 +1,9 @@
 """Models that are found in the repositories of real servers."""
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -139,6 +141,23 @@ def test_a_server_without_an_index_says_so_once_and_the_daemon_goes_on(kind, rea
 def polls(sidecar: Sidecar) -> float:
     """How often the index was asked for."""
     return sidecar.metric('inference_poll_duration_seconds_count{rpc="RepositoryIndex"}')
+
+
+def test_discovered_models_have_canaries_where_those_are_on(tmp_path):
+    server = Triton(tmp_path)
+    flags = (*OFTEN, "--canary=auto", "--canary-period-seconds=0.5", "--canary-timeout-seconds=3")
+    with running(server, A, B), watching(server, tmp_path / "log", *flags) as sidecar:
+        sidecar.wait_for_line(f"[+]canary:{A} ok")
+        sidecar.wait_for_line(f"[+]canary:{B} ok")
+        sidecar.wait_for("/readyz", 200)
+        for pid in server.workers(A):
+            os.kill(pid, signal.SIGKILL)
+        sidecar.wait_for_line(f"[-]canary:{A} failed: error")
+        assert sidecar.get("/readyz").status == 503
+        server.unload(A)
+        wait_until(lambda: f"canary:{A}" not in checks(sidecar))
+        sidecar.wait_for("/readyz", 200)
+        assert f"canary:{B}" in checks(sidecar)
 
 
 def test_two_hundred_models_of_mlserver_are_found_and_its_liveness_is_not_lost(tmp_path):
