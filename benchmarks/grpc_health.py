@@ -1,17 +1,20 @@
 """How fast does a Watch of grpc.health.v1 say what has changed, and what does the service cost?
 
 From the transition in the daemon's store to the message at the client, with one
-and with 1,000 watchers on one connection; and the memory of the daemon with the
-service on and off.
+and with 1,000 watchers on one connection; to the last call that gRPC's own
+client-side health checking sends to the server that fails, of two; and the memory
+of the daemon with the service on and off.
 
     python -m benchmarks.grpc_health [FLIPS]
 """
 
 import asyncio
+import json
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 
@@ -27,47 +30,104 @@ from sidecar.store import HealthStore
 from tests.support import free_port, running_sidecar
 from tests.toy import ToyProcess
 
-MODEL = model_ready("a")
-CHECKS = (SERVER_LIVE, SERVER_READY, MODEL)
+
+class Served:
+    """The service of a store whose one model is made ready and unready."""
+
+    def __init__(self, model: str) -> None:
+        self.port, self._check = free_port(), model_ready(model)
+        checks, thresholds = (SERVER_LIVE, SERVER_READY, self._check), Thresholds()
+        service = GrpcHealth(self._snapshot, "127.0.0.1", self.port)
+        health = Health.initial(checks, 0, thresholds, thresholds)
+        self._store = HealthStore(health, [service])
+        for check in checks:
+            self._see(check, Reason.OK)
+        self.serving = asyncio.create_task(service.serve())
+
+    def turn(self, *, ready: bool) -> None:
+        """The model turns ready or unready."""
+        self._see(self._check, Reason.OK if ready else Reason.NOT_READY)
+
+    async def close(self) -> None:
+        """Ends it."""
+        self.serving.cancel()
+        await asyncio.wait({self.serving})
+
+    def _see(self, check: Check, reason: Reason) -> None:
+        self._store.record(Observation(check, reason, time.monotonic(), 0.001))
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(self._store.health, time.monotonic(), Policy(max_age=3600))
 
 
 async def delays(flips: int, watchers: int) -> list[float]:
     """Milliseconds to the message at each watcher, of so many transitions."""
-    port, thresholds = free_port(), Thresholds()
-    store = HealthStore(Health.initial(CHECKS, 0, thresholds, thresholds))
-
-    def see(check: Check, reason: Reason) -> None:
-        store.record(Observation(check, reason, time.monotonic(), 0.001))
-
-    served = GrpcHealth(
-        lambda: Snapshot(store.health, time.monotonic(), Policy(max_age=3600)), "127.0.0.1", port
-    )
-    store = HealthStore(store.health, [served])
-    for check in CHECKS:
-        see(check, Reason.OK)
-    serving = asyncio.create_task(served.serve())
-    took: list[float] = []
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    served, took = Served("a"), list[float]()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{served.port}") as channel:
         watch = channel.unary_stream(
             "/grpc.health.v1.Health/Watch",
             messages.HealthCheckRequest.SerializeToString,
             messages.HealthCheckResponse.FromString,
         )
-        calls = [watch(messages.HealthCheckRequest(service="readyz")) for _ in range(watchers)]
+        request = messages.HealthCheckRequest(service="readyz")
+        calls = [watch(request, wait_for_ready=True) for _ in range(watchers)]
         for call in calls:
             await call.read()
         for number in range(flips):
             await asyncio.sleep(2 * MIN_INTERVAL)
             start = time.perf_counter()
-            see(MODEL, Reason.OK if number % 2 else Reason.NOT_READY)
+            served.turn(ready=number % 2 == 1)
 
-            async def received(call: object, start: float = start) -> float:
-                await call.read()  # type: ignore[attr-defined]
+            async def received(call: Any, start: float = start) -> float:
+                await call.read()
                 return (time.perf_counter() - start) * 1000
 
             took += await asyncio.gather(*map(received, calls))
-    serving.cancel()
-    await asyncio.wait({serving})
+    await served.close()
+    return took
+
+
+async def switches(flips: int) -> list[float]:
+    """Milliseconds to the last answer of the server that fails, eight calls at once."""
+    one, two, took = Served("one"), Served("two"), list[float]()
+    config = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": "readyz"},
+    }
+    url = f"ipv4:127.0.0.1:{one.port},127.0.0.1:{two.port}"
+    options = [("grpc.service_config", json.dumps(config))]
+    async with grpc.aio.insecure_channel(url, options=options) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            messages.HealthCheckRequest.SerializeToString,
+            messages.HealthCheckResponse.FromString,
+        )
+
+        async def is_answered_by_one() -> bool:
+            try:
+                await check(messages.HealthCheckRequest(service="model:two"), wait_for_ready=True)
+            except grpc.aio.AioRpcError:  # NOT_FOUND
+                return True
+            return False
+
+        for _ in range(flips):
+            while not await is_answered_by_one():
+                pass
+            await asyncio.sleep(2 * MIN_INTERVAL)
+            start = time.perf_counter()
+            one.turn(ready=False)
+
+            async def call_on(start: float = start) -> float:
+                last = start
+                while time.perf_counter() - start < MIN_INTERVAL:
+                    if await is_answered_by_one():
+                        last = time.perf_counter()
+                return (last - start) * 1000
+
+            took.append(max(await asyncio.gather(*(call_on() for _ in range(8)))))
+            one.turn(ready=True)
+    await one.close()
+    await two.close()
     return took
 
 
@@ -86,6 +146,7 @@ def main(flips: int) -> None:
     figures = {
         "transition to Watch, one watcher, ms": asyncio.run(delays(flips, 1)),
         "transition to Watch, 1,000 watchers, ms": asyncio.run(delays(10, 1000)),
+        "transition to the last answer of that server, ms": asyncio.run(switches(flips)),
     }
     print(table(figures, percentile=True), "\n")
     with ToyProcess(models={"a": True}) as toy:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.interop.inference_servers import InferenceServer, KServe, MLServer
 from tests.interop.torchserve import TorchServe
-from tests.interop.tritons import PyTriton, Triton
+from tests.interop.tritons import PollingTriton, PyTriton, Triton
 from tests.interop.watching import failures, model_ready, watching
 from tests.support import Sidecar, wait_until
 
@@ -90,6 +90,19 @@ def test_triton_s_loads_unloads_and_failed_loads_are_followed(tmp_path):
         assert (sidecar.get("/readyz").status, sidecar.get("/startupz").status) == (503, 200)
         assert "told to fail" not in sidecar.get("/readyz?verbose").text
         assert "told to fail" not in sidecar.get("/metrics").text
+
+
+def test_a_triton_that_polls_its_repository_is_followed(tmp_path):
+    server = PollingTriton(tmp_path)
+    with running(server, A), watching(server, tmp_path / "log", *OFTEN) as sidecar:
+        sidecar.wait_for_line(f"[+]model:{A} ok")
+        folder = server.add(B)
+        server.load(B)
+        sidecar.wait_for_line(f"[+]model:{B} ok")
+        sidecar.wait_for("/readyz", 200)
+        shutil.rmtree(folder)
+        wait_until(lambda: f"model:{B}" not in checks(sidecar))
+        sidecar.wait_for("/readyz", 200)
 
 
 def test_what_is_excluded_configured_or_too_much_is_left_alone(tmp_path):

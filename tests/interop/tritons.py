@@ -165,6 +165,15 @@ class Triton(RestrictableServer):
             self._loads.pop().close()
 
 
+class PollingTriton(Triton):
+    """Triton that loads what it finds in its repository, and unloads what is gone."""
+
+    def _command(self) -> list[str]:
+        explicit = ("--load-model=", "--model-control-mode=")
+        command = [part for part in super()._command() if not part.startswith(explicit)]
+        return [*command, "--model-control-mode=poll", "--repository-poll-secs=1"]
+
+
 class TritonWithTwoInstances(Triton):
     """Triton that has two workers for each model, which take turns."""
 
