@@ -14,6 +14,7 @@ core/           what the results prove: reasons, state machine, rules; pure
 payloads/       the requests of canaries, and the judgement of their replies
 history.py      the last results of each check
 outputs/        what the kubelet, Prometheus and people see
+waiting.py      waiting for whichever comes first
 lifecycle.py    how long the daemon works, the drain included
 blocking.py     blocking calls in daemon threads, with a deadline
 demo/           a small inference server whose health follows a script

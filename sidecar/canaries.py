@@ -5,7 +5,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Any
 
 from sidecar.core.canary import CanaryRules, Counters
 from sidecar.core.checks import CANARY, MODEL, Check, Observation, canary, model_ready
@@ -14,6 +13,7 @@ from sidecar.core.restarts import review
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.status import Status
 from sidecar.store import Change, HealthStore
+from sidecar.waiting import first_of
 
 logger = logging.getLogger(__name__)
 
@@ -146,15 +146,11 @@ class CanaryRunner:
             yield check
 
     async def _wait_until_due(self) -> None:
-        waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._changed.wait())]
+        changed = self._changed.wait()
         if self._slots and self._queue:
-            seconds = max(0, self._queue[0][0] - self._clock())
-            waiting.append(asyncio.ensure_future(self._sleep(seconds)))
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waiting:
-                each.cancel()
+            await first_of(changed, self._sleep(max(0, self._queue[0][0] - self._clock())))
+        else:
+            await changed
 
     def _free_slot(self) -> None:
         self._slots += 1

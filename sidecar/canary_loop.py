@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from sidecar.config import Settings
 from sidecar.config.canaries import Payloads
 from sidecar.config.files import Loaded
 from sidecar.core.checks import Check
@@ -13,6 +14,7 @@ from sidecar.store import Change, HealthStore
 
 if TYPE_CHECKING:
     from sidecar.canaries import CanaryRunner
+    from sidecar.probes.inference import CanaryProbe
 
 
 def import_all() -> None:
@@ -61,7 +63,11 @@ class CanaryLoop:
             replaced = asyncio.ensure_future(self._replaced.wait())
             sending = None
             if self._loaded is not None and self._payloads:
-                self._runner = self._make_runner(self._loaded)
+                probe = make_probe(self._loaded, self._payloads, self._clock)
+                settings = self._loaded.settings
+                self._runner = make_runner(
+                    settings, probe, self._store(), self._snapshot, self._clock
+                )
                 sending = asyncio.create_task(self._runner.run())
             tasks = {replaced} if sending is None else {replaced, sending}
             try:
@@ -74,26 +80,38 @@ class CanaryLoop:
                 await asyncio.wait(tasks)
                 self._runner = None
 
-    def _make_runner(self, loaded: Loaded) -> "CanaryRunner":
-        from sidecar.canaries import CanaryRunner
-        from sidecar.probes.inference import CanaryProbe
 
-        settings = loaded.settings
-        probe = CanaryProbe(
-            loaded.target,
-            self._payloads,
-            max_reply_bytes=settings.canary_max_reply_bytes,
-            clock=self._clock,
-            metrics_url=settings.progress_metrics_url,
-        )
-        return CanaryRunner(
-            self._store(),
-            self._snapshot,
-            ask=probe.ask,
-            statistics=probe.statistics,
-            concurrency=settings.concurrency,
-            recovery=settings.recovery_period,
-            clock=self._clock,
-            sleep=asyncio.sleep,
-            uniform=random.uniform,
-        )
+def make_probe(loaded: Loaded, payloads: Payloads, clock: Callable[[], float]) -> "CanaryProbe":
+    """What sends these canaries."""
+    from sidecar.probes.inference import CanaryProbe
+
+    return CanaryProbe(
+        loaded.target,
+        payloads,
+        max_reply_bytes=loaded.settings.canary_max_reply_bytes,
+        clock=clock,
+        metrics_url=loaded.settings.progress_metrics_url,
+    )
+
+
+def make_runner(
+    settings: Settings,
+    probe: "CanaryProbe",
+    store: HealthStore,
+    snapshot: Callable[[], Snapshot],
+    clock: Callable[[], float],
+) -> "CanaryRunner":
+    """What decides when they are sent."""
+    from sidecar.canaries import CanaryRunner
+
+    return CanaryRunner(
+        store,
+        snapshot,
+        ask=probe.ask,
+        statistics=probe.statistics,
+        concurrency=settings.concurrency,
+        recovery=settings.recovery_period,
+        clock=clock,
+        sleep=asyncio.sleep,
+        uniform=random.uniform,
+    )

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
 
 from sidecar.core.checks import REPOSITORY_INDEX, SERVER_LIVE, Observation, canary, model_ready
 from sidecar.core.reasons import Reason
@@ -18,6 +17,7 @@ from sidecar.core.repository import (
 from sidecar.core.status import Status
 from sidecar.probes.repository import TIMEOUT, Index
 from sidecar.store import Cause, Change, HealthStore
+from sidecar.waiting import first_of
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,10 @@ class Discovery:
             rules = self._rules()
             if rules is None:
                 self.repository = Repository()
-            await self._wait(None if rules is None else await self._look(rules))
+                await self._due.wait()
+            else:
+                pause = await self._look(rules)
+                await first_of(self._due.wait(), self._sleep(pause))
 
     async def _look(self, rules: DiscoveryRules) -> float:
         """Looks once; seconds until the next time."""
@@ -116,16 +119,6 @@ class Discovery:
             logger.warning(NO_INDEX, reason)
         self._store().record(Observation(REPOSITORY_INDEX, reason, self._clock(), took, detail))
         return max(rules.period, MOST_TIME * took)
-
-    async def _wait(self, seconds: float | None) -> None:
-        waiting: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._due.wait())]
-        if seconds is not None:
-            waiting.append(asyncio.ensure_future(self._sleep(seconds)))
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waiting:
-                each.cancel()
 
     def _log_failures(self, rows: Iterable[Row]) -> None:
         failed = {

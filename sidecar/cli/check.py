@@ -95,31 +95,15 @@ async def _poll(
     if not loaded.canaries:
         await rounds
         return
-    from sidecar.canaries import CanaryRunner
-    from sidecar.probes.inference import CanaryProbe
+    from sidecar.canary_loop import make_probe, make_runner
 
-    settings = loaded.settings
-    probe = CanaryProbe(
-        loaded.target,
-        loaded.canaries,
-        max_reply_bytes=settings.canary_max_reply_bytes,
-        clock=inquiry.clock,
-        metrics_url=settings.progress_metrics_url,
-    )
+    probe = make_probe(loaded, loaded.canaries, inquiry.clock)
     if once:
         await rounds
         await asyncio.gather(*(_send_once(probe, check, inquiry) for check in loaded.canaries))
         return
-    runner = CanaryRunner(
-        inquiry.store,
-        lambda: inquiry.snapshot,
-        ask=probe.ask,
-        statistics=probe.statistics,
-        concurrency=settings.concurrency,
-        recovery=settings.recovery_period,
-        clock=inquiry.clock,
-        sleep=asyncio.sleep,
-        uniform=random.uniform,
+    runner = make_runner(
+        loaded.settings, probe, inquiry.store, lambda: inquiry.snapshot, inquiry.clock
     )
     inquiry.canaries = runner
     # The rounds alone would notice that all is ready only at the end of the next one.

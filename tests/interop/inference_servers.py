@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -195,6 +195,16 @@ class InferenceServer(ABC):
     def _tell(self, method: str, path: str, **headers: str) -> None:
         response = http_get(self._http_port, path, method=method, **headers)
         assert response.status == 200, response.text
+
+
+@contextlib.contextmanager
+def running(server: InferenceServer, *loaded: str) -> Iterator[None]:
+    """The server with these models, and those that it has."""
+    try:
+        server.start(loaded=loaded)
+        yield
+    finally:
+        server.kill()
 
 
 def listens(port: int) -> bool:

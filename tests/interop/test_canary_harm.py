@@ -5,31 +5,27 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import grpc
 import pytest
 
 from sidecar.client import InferenceGRPCClient, InferInput, InferRequest
 from tests.interop.canaries import CANARY, MODEL, PERIOD, TIMEOUT, request_for, shape_of
-from tests.interop.inference_servers import InferenceServer, KServe, MLServer, MLServerWithWorker
+from tests.interop.inference_servers import (
+    InferenceServer,
+    KServe,
+    MLServer,
+    MLServerWithWorker,
+    running,
+)
 from tests.interop.tritons import Triton
 from tests.interop.watching import watching
 from tests.support import Sidecar, wait_until
 
 # The first run installs the servers.
 pytestmark = pytest.mark.timeout(900)
-
-
-@contextmanager
-def running(server: InferenceServer, *loaded: str) -> Iterator[None]:
-    """The server with these models, and those that it has."""
-    try:
-        server.start(loaded=loaded)
-        yield
-    finally:
-        server.kill()
 
 
 @asynccontextmanager

@@ -4,12 +4,10 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from tests.interop.inference_servers import InferenceServer, KServe, MLServer
+from tests.interop.inference_servers import KServe, MLServer, running
 from tests.interop.torchserve import TorchServe
 from tests.interop.tritons import PollingTriton, PyTriton, Triton
 from tests.interop.watching import failures, model_ready, watching
@@ -20,16 +18,6 @@ pytestmark = pytest.mark.timeout(900)
 
 OFTEN = ("--discover=true", "--discover-period-seconds=0.5")
 A, B = "fp32", "int64"
-
-
-@contextmanager
-def running(server: InferenceServer, *loaded: str) -> Iterator[None]:
-    """The server with these models."""
-    try:
-        server.start(loaded=loaded)
-        yield
-    finally:
-        server.kill()
 
 
 def checks(sidecar: Sidecar) -> set[str]:
