@@ -9,7 +9,7 @@ from sidecar.demo.server import ToyServer
 
 
 async def serve_alone(port: int) -> None:
-    """The toy server with the demo's script and no sidecar, until SIGTERM or SIGINT."""
+    """The demo server with its script and no sidecar, until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
