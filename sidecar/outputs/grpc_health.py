@@ -20,6 +20,7 @@ Response = messages.HealthCheckResponse
 Status = messages.HealthCheckResponse.ServingStatus
 
 MAX_WATCHERS = 2000
+MAX_LISTED = 1000  # services; each takes some microseconds of the event loop
 MAX_REQUEST_BYTES = 8192
 # Seconds between two messages of a watch; what changes meanwhile comes as one.
 MIN_INTERVAL = 0.1
@@ -123,10 +124,15 @@ class GrpcHealth:
             await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
         return Response(status=status)
 
-    async def _list(self, _: messages.HealthListRequest, __: object) -> messages.HealthListResponse:
-        snapshot = self._snapshot()
+    async def _list(
+        self, _: messages.HealthListRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> messages.HealthListResponse:
+        snapshot, names = self._snapshot(), self._services.names
         response = messages.HealthListResponse()
-        for service in self._services.names:
+        if len(names) > MAX_LISTED:
+            text = f"{len(names)} services are too many for a list; Check or Watch one of them"
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+        for service in names:
             response.statuses[service].status = self._status(service, snapshot)
         return response
 
@@ -147,7 +153,8 @@ class GrpcHealth:
     @contextlib.contextmanager
     def _watching(self, service: str) -> Iterator[None]:
         self._watched[service] += 1
-        self._statuses[service] = self._status(service, self._snapshot())
+        if service not in self._statuses:  # else a newer one here would hide a change from others
+            self._statuses[service] = self._status(service, self._snapshot())
         try:
             yield
         finally:

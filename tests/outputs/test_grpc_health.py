@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,11 +12,12 @@ import grpc
 import grpc.aio
 import pytest
 
+from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, model_ready
 from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.demo.server import ToyServer
 from sidecar.oip import health as messages
 from sidecar.outputs.grpc_health import GrpcHealth
-from tests.core.folding import all_ok, initial
+from tests.core.folding import A, all_ok, initial
 from tests.support import (
     Sidecar,
     clean_environment,
@@ -139,9 +140,10 @@ async def test_watch_of_an_unknown_service_learns_when_it_appears(server, tmp_pa
 
 
 @asynccontextmanager
-async def served(age: Callable[[], float] = float, **limits: int):
+async def served(age: Callable[[], float] = float, models: Sequence[Check] = (A,), **limits: int):
     """The service of a health of this age, and a client of it."""
-    health, policy, port = all_ok(initial()), Policy(max_age=10), free_port()
+    health = all_ok(initial(SERVER_LIVE, SERVER_READY, *models))
+    policy, port = Policy(max_age=10), free_port()
     service = GrpcHealth(lambda: Snapshot(health, age(), policy), "127.0.0.1", port, **limits)
     serving = asyncio.create_task(service.serve())
     try:
@@ -159,6 +161,26 @@ async def test_watch_learns_of_a_result_that_grows_stale():
         assert await following(watch) == SERVING
         now = 11.0
         assert await following(watch) == NOT_SERVING
+
+
+async def test_one_who_begins_to_watch_hides_no_change_from_others():
+    now = 0.0
+    async with served(lambda: now) as client:
+        first = client.watch()
+        assert await following(first) == SERVING
+        now = 11.0
+        second = client.watch()
+        await following(second)
+        assert await following(first) == NOT_SERVING
+
+
+async def test_too_many_services_are_not_listed():
+    models = [model_ready(f"model-{number}") for number in range(600)]  # each has two names
+    async with served(models=models) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.statuses()
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await client.check("model-7") == SERVING
 
 
 async def test_a_thousand_watch_and_are_counted_and_forgotten(server, tmp_path):
