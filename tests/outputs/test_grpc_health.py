@@ -16,6 +16,7 @@ from sidecar.core.checks import SERVER_LIVE, SERVER_READY, Check, model_ready
 from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.demo.server import ToyServer
 from sidecar.oip import health as messages
+from sidecar.outputs import grpc_health
 from sidecar.outputs.grpc_health import GrpcHealth
 from tests.core.folding import A, all_ok, initial
 from tests.support import (
@@ -163,7 +164,8 @@ async def test_watch_learns_of_a_result_that_grows_stale():
         assert await following(watch) == NOT_SERVING
 
 
-async def test_one_who_begins_to_watch_hides_no_change_from_others():
+async def test_one_who_begins_to_watch_hides_no_change_from_others(monkeypatch):
+    monkeypatch.setattr(grpc_health, "MIN_INTERVAL", 0)
     now = 0.0
     async with served(lambda: now) as client:
         first = client.watch()
