@@ -21,7 +21,8 @@ def service_hint(settings: Settings) -> str:
 
 def hints(settings: Settings, server: Server, *, has_canaries: bool) -> Iterator[str]:
     """What to set for this server, each in a sentence without its end."""
-    if server.name in ("triton", "pytriton") and not settings.models:
+    is_listed = settings.models or settings.discover
+    if server.name in ("triton", "pytriton") and not is_listed:
         yield "list the models: ServerReady is false while any model loads"
     if server.name == "kserve" and settings.timeout_seconds < SYNCHRONOUS:
         yield (

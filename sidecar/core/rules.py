@@ -30,7 +30,8 @@ DRAIN = "drain"
 class Finding:
     """One line of a verdict. `reason` is `ok`, that of a result, `unknown` or `stale`.
 
-    Only liveness passes with another reason than `ok`: what is not proven dead.
+    Two things pass with another reason than `ok`: a server that is not proven
+    dead, and a canary that is not known to fit its model.
     """
 
     name: str
@@ -44,8 +45,8 @@ class Finding:
         if self.excluded:
             return f"[+]{self.name} excluded: ok"
         if self.passing:
-            if self.reason == UNCONFIGURED:
-                return f"[+]{self.name} ok: {UNCONFIGURED}"
+            if self.reason != Reason.OK and self.name.startswith(f"{CANARY}:"):
+                return f"[+]{self.name} ok: {self.reason}"
             unproven = "" if self.reason == Reason.OK else f": not proven dead ({self.reason})"
             return f"[+]{self.name} ok{unproven}"
         return f"[-]{self.name} failed: {self.reason}"
@@ -144,8 +145,9 @@ def progress(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
 def _finding(check: Check, passing: bool, state: CheckState) -> Finding:
     if not passing:
         return Finding(check.name, False, state.reason or UNKNOWN)
-    unproven = state.canary is not None and state.status is not Status.SERVING
-    return Finding(check.name, True, UNCONFIGURED if unproven else Reason.OK)
+    if state.canary is None or state.status is Status.SERVING:
+        return Finding(check.name, True, Reason.OK)
+    return Finding(check.name, True, UNCONFIGURED if state.canary.unconfigured else UNKNOWN)
 
 
 def _by_policy(

@@ -13,6 +13,7 @@ from sidecar.core.target import TORCHSERVE_SERVICE, Server
         ("triton", {}, False, "list the models"),
         ("pytriton", {}, False, "list the models"),
         ("triton", {"models": "a"}, False, ""),
+        ("triton", {"discover": True}, False, ""),
         ("kserve", {"models": "a"}, False, "if predict is synchronous"),
         ("kserve", {"timeout_seconds": 16, "period_seconds": 17}, False, ""),
         ("mlserver", {}, True, "set progress_metrics_url"),

@@ -137,6 +137,7 @@ def test_3_unknown_fails_readyz_for_a_given_request_until_its_first_success():
 def test_3_unknown_fails_readyz_for_a_built_request_for_one_time_out_at_most():
     one = health(given=())
     assert (passes(one, 30), passes(one, 30.1)) == (False, True)
+    assert findings(one, 30.1)["canary:a"] == "[+]canary:a ok: unknown"
 
 
 def test_3_that_time_out_begins_when_the_model_becomes_ready():
