@@ -47,7 +47,8 @@ class Inquiry:
         self.canaries: Observer | None = None
         self.is_over = asyncio.Event()
         self._server_url = settings.server_url
-        self._policy = settings.policy
+        # A check discovers no models, which would speak in the place of ServerReady.
+        self._policy = settings.model_copy(update={"discover": False}).policy
         self._texts: dict[Check, str] = {}
         thresholds = (settings.liveness, settings.readiness) if wait else (ONCE, ONCE)
         health = Health.initial(loaded.checks, self.clock(), *thresholds, loaded.judging.once())

@@ -190,6 +190,14 @@ def form(value: Any) -> Any:
     return type(value)
 
 
+def test_where_models_are_to_be_discovered_the_server_itself_decides(toy):
+    toy.tell(ready=False)
+    result = check(toy, "--models=", "--discover=true")
+    assert (result.code, "[-]server-ready failed: not_ready" in result.stdout) == (1, True)
+    toy.tell(ready=True)
+    assert check(toy, "--models=", "--discover=true").code == 0
+
+
 def test_as_json_it_is_the_document_that_the_daemon_gives(toy, tmp_path):
     result = check(toy, "--output=json")
     assert (result.code, result.stderr) == (0, "")
