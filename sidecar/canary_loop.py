@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def import_all() -> None:
-    """Imports what canaries need; it is called in a thread, for the event loop must not wait."""
+    """Imports what canaries need, because the event loop must not wait for it later."""
+    import concurrent.futures.thread  # noqa: F401 # of asyncio.to_thread
+
     import sidecar.canaries
     import sidecar.probes.inference  # noqa: F401
 

@@ -67,6 +67,7 @@ class Runtime:
     def __init__(
         self, loaded: Loaded, load: Callable[[], Settings], config: Path | None = None
     ) -> None:
+        _import_for(loaded)
         self._loaded = loaded
         self._config = config
         self._read = partial(_read, load, config)
@@ -271,14 +272,16 @@ def _grpc_health(settings: Settings, snapshot: Callable[[], Snapshot]) -> "GrpcH
 
 
 def _read(load: Callable[[], Settings], config: Path | None) -> Loaded:
-    """The settings and their files. Where there are canaries, what they need is imported here.
-
-    It is called in a thread, and the event loop must not wait for an import.
-    """
+    """The settings and their files, and what they need imported; called in a thread."""
     loaded = files.read(load, config)
+    _import_for(loaded)
+    return loaded
+
+
+def _import_for(loaded: Loaded) -> None:
+    """Imports what canaries need, because the event loop must not wait for it later."""
     if loaded.canaries or (loaded.settings.discover and loaded.settings.canary == "auto"):
         import_all()
-    return loaded
 
 
 def _summary(settings: Settings) -> dict[str, Any]:

@@ -449,8 +449,7 @@ def test_a_bug_ends_it_although_nobody_reads_its_traceback(pipe):
 # Writes down what is opened, listed or looked up in the thread of the loop once it listens.
 WATCHED = """
 import sys, threading
-from sidecar import cli
-from sidecar.runtime import Runtime
+from sidecar import cli, runtime
 loop, there = threading.get_ident(), []
 EVENTS = {"open", "os.listdir", "os.scandir", "import", "socket.getaddrinfo",
           "subprocess.Popen", "os.system"}
@@ -458,7 +457,7 @@ def note(event, args):
     if there and event in EVENTS and threading.get_ident() == loop:
         there.append((event, str(args[0])))
 sys.addaudithook(note)
-work = Runtime._work
+work = runtime.work
 async def watched(*args):
     there.append("it listens")
     try:
@@ -466,21 +465,24 @@ async def watched(*args):
     finally:
         print("SEEN", *there, sep="\\n  ")
         there.clear()
-Runtime._work = watched
+runtime.work = watched
 sys.exit(cli.main())
 """
 
 
-def test_the_loop_opens_no_file_imports_nothing_and_resolves_no_name(toy, tmp_path):
+@pytest.mark.parametrize("canaries", [(), ("--canary=auto", "--canary-period-seconds=0.3")])
+def test_the_loop_opens_no_file_imports_nothing_and_resolves_no_name(toy, tmp_path, canaries):
     config = tmp_path / "sidecar.yaml"
     config.write_text("models: [a]")
     token = tmp_path / "token"
     token.write_text("secret")
     flags = (f"--config={config}", f"--bearer-token-file={token}", "--log-level=debug")
+    flags = (*flags, *canaries, "--discover=true", "--discover-period-seconds=0.3")
     program = (sys.executable, "-c", WATCHED)
     url = f"--server-url=localhost:{toy.port}"
     with running_sidecar(tmp_path / "log", url, *flags, program=program) as sidecar:
-        sidecar.wait_for("/readyz", 200)
+        sidecar.wait_for_line("[+]model:a ok")
+        sidecar.wait_for_line("[-]repository failed: unimplemented")
         config.write_text("models: [a, b]")
         sidecar.wait_for_line("[+]model:b ok")
         config.write_text("models: [a, b")
