@@ -126,7 +126,7 @@ def _section(name: str, notes: str | None) -> str:
 
 def families() -> Iterator[Metric]:
     """Every metric of this project, as a scrape shows it."""
-    registry = process_registry(lambda: 0, lambda: 0, Server, Repository)
+    registry = process_registry(lambda: 0, lambda: 0, Server, Repository, dict)
     Reloads(registry).succeeded(0, {"ca": 0})
     checks = (SERVER_LIVE, SERVER_READY, model_ready("a", "1"), canary("a", "1"))
     health = Health.initial(checks, 0, Thresholds(), Thresholds())

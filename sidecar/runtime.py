@@ -44,11 +44,12 @@ from sidecar.store import HealthStore, Observer
 
 if TYPE_CHECKING:
     from sidecar.outputs.grpc_health import GrpcHealth
+    from sidecar.outputs.kubernetes import KubernetesEvents
 
 logger = logging.getLogger(__name__)
 
-# What new settings cannot change, because the kubelet knows the old ones.
-FIXED = ("http_host", "http_port", "grpc_port")
+# What new settings cannot change: the kubelet knows the old ports, and the pod stays the same.
+FIXED = ("http_host", "http_port", "grpc_port", "kubernetes_events", "pod_name", "pod_uid")
 
 # Seconds within which the settings and their files have to be read, all of them.
 FILES_DEADLINE = 60
@@ -93,11 +94,13 @@ class Runtime:
         self._canaries = CanaryLoop(lambda: self.store, self.snapshot, self._clock)
         self._grpc_health = _grpc_health(settings, self.snapshot)
         watchers = self._grpc_health.count_watchers if self._grpc_health else int
+        self._events = _kubernetes_events(settings, self.snapshot)
         self._registry = process_metrics.process_registry(
             log.lines_dropped,
             watchers,
             lambda: self._identity.server,
             lambda: self._discovery.repository,
+            self._events.results if self._events else dict,
         )
         self._reloads = process_metrics.Reloads(self._registry)
         thresholds = settings.liveness, settings.readiness
@@ -107,6 +110,8 @@ class Runtime:
         observers += [self._canaries, self._identity, self._discovery]
         if self._grpc_health:
             observers.append(self._grpc_health)
+        if self._events:
+            observers.append(self._events)
         self.store = HealthStore(health, observers)
         self.scheduler = Scheduler(
             self.store,
@@ -134,6 +139,8 @@ class Runtime:
         jobs = [self._poll(requests.reload), server.tend()]
         if self._grpc_health:
             jobs.append(self._grpc_health.serve())
+        if self._events:
+            jobs.append(self._events.run())
         try:
             self._announce(bound)
             await work(jobs, requests, self._drain)
@@ -269,6 +276,17 @@ def _grpc_health(settings: Settings, snapshot: Callable[[], Snapshot]) -> "GrpcH
     from sidecar.outputs.grpc_health import GrpcHealth
 
     return GrpcHealth(snapshot, settings.http_host, settings.grpc_port)
+
+
+def _kubernetes_events(
+    settings: Settings, snapshot: Callable[[], Snapshot]
+) -> "KubernetesEvents | None":
+    if not settings.kubernetes_events:
+        return None
+    from sidecar.outputs.kubernetes import ApiServer, KubernetesEvents, Pod, in_cluster_url
+
+    pod = Pod(settings.pod_name or "", settings.pod_uid or "")
+    return KubernetesEvents(snapshot, pod, ApiServer(in_cluster_url(os.environ)))
 
 
 def _read(load: Callable[[], Settings], config: Path | None) -> Loaded:

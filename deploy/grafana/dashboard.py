@@ -97,6 +97,7 @@ def one_pod() -> list[Panel]:
     expiry = f"inference_tls_certificate_expiry_timestamp_seconds{{{POD}}}"
     loaded = f"inference_sidecar_config_last_reload_success_timestamp_seconds{{{POD}}}"
     versions = f"inference_sidecar_build_info{{{POD}}}"
+    events = f"inference_kubernetes_events_total{{{POD}}}"
     return [
         states("Endpoints", "passes", "fails")
         .with_target(query(f"inference_health_passing{{{POD}}}", f"{WHO} {{{{probe}}}}"))
@@ -116,6 +117,12 @@ def one_pod() -> list[Panel]:
         number("Sidecar's version", versions, legend=f"{WHO} {{{{version}}}}")
         .text_mode(shown.BigValueTextMode.NAME)
         .span(6),
+        curves("Kubernetes Events by result within half an hour").with_target(
+            query(f"increase({events}[30m])", f"{WHO} {{{{result}}}}")
+        ),
+        curves("Models in the repository by state").with_target(
+            query(f"inference_repository_models{{{POD}}}", f"{WHO} {{{{state}}}}")
+        ),
     ]
 
 

@@ -35,6 +35,7 @@ class Rules:
         yield from self._policy()
         yield from self._canary()
         yield from self._ports()
+        yield from self._pod()
         yield from self._plaintext()
         yield from self._pair()
         yield from self._token()
@@ -63,6 +64,13 @@ class Rules:
         port = self.settings.http_port
         if "http_port" not in self.bad and self.settings.grpc_port == port:
             yield "grpc_port", f"the same as http_port, {port}"
+
+    def _pod(self) -> Broken:
+        if self.settings.kubernetes_events:
+            for name, field in (("pod_name", "metadata.name"), ("pod_uid", "metadata.uid")):
+                if not self._is_given(name):
+                    reason = "not given, but kubernetes_events is true; set it by the downward API"
+                    yield name, f"{reason}, fieldPath {field}"
 
     def _policy(self) -> Broken:
         text = self.settings.readiness_policy

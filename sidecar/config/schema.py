@@ -155,6 +155,15 @@ class Settings(BaseSettings):
     grpc_port: f.ServicePort | None = Field(
         None, description="port to serve grpc.health.v1 on, in plaintext"
     )
+    kubernetes_events: f.Switch = Field(
+        False, description="whether transitions become Kubernetes Events on this pod"
+    )
+    pod_name: f.PodName | None = Field(
+        None, description="name of this pod (metadata.name), for kubernetes_events"
+    )
+    pod_uid: f.Uid | None = Field(
+        None, description="uid of this pod (metadata.uid), for kubernetes_events"
+    )
     drain_seconds: f.SecondsOrZero = Field(
         5, description="how long everything but /readyz goes on after SIGTERM"
     )

@@ -15,6 +15,8 @@ from sidecar.config.models import Mode, Model, distinct, parse, printable
 from sidecar.core.snapshot import Quorum
 
 SERVICE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
+POD_NAME = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
+UID = r"[A-Za-z0-9-]{1,128}"
 AUTHORITY = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 PERCENT = range(1, 101)
 DAY = 86400
@@ -99,10 +101,13 @@ def _number(value: object) -> object:
     return value
 
 
-def _service(text: str) -> str:
-    if not re.fullmatch(SERVICE, text):
-        raise ValueError("not the full name of a gRPC service")
-    return text
+def _matches(pattern: str, what: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"not {what}")
+        return text
+
+    return AfterValidator(check)
 
 
 def _authority(text: str) -> str:
@@ -168,7 +173,7 @@ Url = Annotated[
 ]
 Service = Annotated[
     str,
-    AfterValidator(_service),
+    _matches(SERVICE, "the full name of a gRPC service"),
     _pattern(SERVICE),
     Allowed("the full name of a gRPC service, such as inference.GRPCInferenceService"),
 ]
@@ -208,6 +213,10 @@ MetricsUrl = Annotated[
     _pattern("https?://.+"),
     Allowed("a URL that begins with http:// or https://", _without_secrets),
 ]
+PodName = Annotated[
+    str, _matches(POD_NAME, "the name of a pod"), _pattern(POD_NAME), Allowed("the name of a pod")
+]
+Uid = Annotated[str, _matches(UID, "a uid"), _pattern(UID), Allowed("the uid of a pod")]
 Switch = Annotated[bool, Allowed("true or false")]
 Patterns = Annotated[
     tuple[Annotated[str, Field(min_length=1), AfterValidator(printable)], ...],

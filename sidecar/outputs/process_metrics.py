@@ -94,17 +94,37 @@ class _RepositoryModels(Collector):
         yield family
 
 
+class _KubernetesEvents(Collector):
+    """What came of the writes of Kubernetes Events."""
+
+    RESULTS = ("created", "counted", "failed", "dropped")
+
+    def __init__(self, results: Callable[[], Mapping[str, int]]) -> None:
+        self._results = results
+
+    def collect(self) -> Iterator[Metric]:
+        """The counts of this moment."""
+        text = "Kubernetes Events created or counted up, attempts that failed, changes never told."
+        family = CounterMetricFamily("inference_kubernetes_events", text, labels=("result",))
+        results = self._results()
+        for result in self.RESULTS:
+            family.add_metric((result,), results.get(result, 0))
+        yield family
+
+
 def process_registry(
     log_lines_dropped: Callable[[], int],
     watchers: Callable[[], int],
     server: Callable[[], Server],
     repository: Callable[[], Repository],
+    events: Callable[[], Mapping[str, int]],
 ) -> CollectorRegistry:
     """A registry of what is known of this process: its versions, its log, its resources.
 
     watchers:    of grpc.health.v1.
     server:      which inference server it is.
     repository:  what is known of its repository.
+    events:      what came of the writes of Kubernetes Events.
     """
     registry = CollectorRegistry()
     # Otherwise a `_created` gauge would stand beside each counter and histogram.
@@ -119,6 +139,7 @@ def process_registry(
     registry.register(_LogLines(log_lines_dropped))
     registry.register(_ServerInfo(server))
     registry.register(_RepositoryModels(repository))
+    registry.register(_KubernetesEvents(events))
     text = "How many clients watch a service of grpc.health.v1."
     watching = prom.Gauge("inference_grpc_health_watchers", text, registry=registry)
     watching.set_function(watchers)

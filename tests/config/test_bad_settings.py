@@ -549,3 +549,22 @@ def test_a_fifo_is_no_file_and_is_not_opened(tmp_path):
     os.mkfifo(fifo)
     (line,) = errors({"bearer_token_file": str(fifo)})
     assert line.endswith(f" by --bearer-token-file: is a FIFO, not a file; {FILE}")
+
+
+@pytest.mark.parametrize(("missing", "field"), [("pod_name", "name"), ("pod_uid", "uid")])
+def test_kubernetes_events_need_the_pod(missing, field):
+    given = {"kubernetes_events": "true", "pod_name": "bert-0", "pod_uid": "7d2a9c1e"}
+    load(given)
+    del given[missing]
+    text = f"{missing}: .*fieldPath metadata.{field}"
+    with pytest.raises(BadSettings, match=text):
+        load(given)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("pod_name", "Bert"), ("pod_name", "a" * 254), ("pod_name", "a-"), ("pod_uid", "a b")],
+)
+def test_what_no_pod_is_called_is_refused(setting, value):
+    with pytest.raises(BadSettings, match=f"{setting}: given '{value[:20]}"):
+        load({setting: value})

@@ -15,6 +15,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 KUSTOMIZE = DEPLOY / "kustomize"
 EXAMPLES = KUSTOMIZE / "examples"
 COMPONENT = KUSTOMIZE / "component"
+EVENTS_COMPONENT = KUSTOMIZE / "component-events"
 OLDER_COMPONENT = KUSTOMIZE / "component-before-1.29"
 CHARTS = DEPLOY / "helm"
 
@@ -42,10 +43,17 @@ def kustomize(folder: Path) -> list[Object]:
 
 def with_component(component: Path, folder: Path, *workloads: Object) -> list[Object]:
     """What a component makes of workloads, in an empty folder."""
-    # kustomize takes a component from elsewhere, but only by a relative path.
-    shutil.copytree(component, folder / "component")
+    return with_components([component], folder, *workloads)
+
+
+def with_components(components: list[Path], folder: Path, *workloads: Object) -> list[Object]:
+    """What several components make of workloads, one after the other, in an empty folder."""
+    for component in components:
+        # kustomize takes a component from elsewhere, but only by a relative path.
+        shutil.copytree(component, folder / component.name)
     (folder / "workloads.yaml").write_text(yaml.safe_dump_all(workloads))
-    kustomization = {"resources": ["workloads.yaml"], "components": ["component"]}
+    names = [component.name for component in components]
+    kustomization = {"resources": ["workloads.yaml"], "components": names}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     return kustomize(folder)
 

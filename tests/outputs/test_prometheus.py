@@ -226,7 +226,7 @@ def test_a_scrape_is_of_one_moment_whatever_happens_while_it_is_written(page):
 
 
 def test_what_is_known_of_the_process_is_shown(page):
-    page.registry = process_registry(lambda: 0, lambda: 0, Server, Repository)
+    page.registry = process_registry(lambda: 0, lambda: 0, Server, Repository, dict)
     build = {
         "version": __version__,
         "python": platform.python_version(),

@@ -20,6 +20,18 @@
       value: /etc/inference-health-sidecar/sidecar.yaml
     - name: SIDECAR_DRAIN_SECONDS
       value: {{ include "inference-health-sidecar.drain" . | quote }}
+    {{- if $values.kubernetesEvents.enabled }}
+    - name: SIDECAR_KUBERNETES_EVENTS
+      value: "true"
+    - name: SIDECAR_POD_NAME
+      valueFrom:
+        fieldRef:
+          fieldPath: metadata.name
+    - name: SIDECAR_POD_UID
+      valueFrom:
+        fieldRef:
+          fieldPath: metadata.uid
+    {{- end }}
   ports:
     - name: health
       containerPort: {{ include "inference-health-sidecar.port" . }}
@@ -62,6 +74,11 @@
     - name: health-settings
       mountPath: /etc/inference-health-sidecar
       readOnly: true
+    {{- if $values.kubernetesEvents.enabled }}
+    - name: health-api-access
+      mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+      readOnly: true
+    {{- end }}
     {{- with $values.volumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

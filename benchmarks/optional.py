@@ -1,0 +1,80 @@
+"""What does each part that is off by default cost: while it is off, and while it is on?
+
+Memory and CPU of the daemon with ten models: without any of these parts, with each
+of them alone, and of an earlier checkout that has none of them.
+
+    python -m benchmarks.optional [CHECKOUT]
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.figures import divide, table
+from benchmarks.processes import cpu, memory
+from tests.support import free_port, running_sidecar
+from tests.toy import ToyProcess
+
+MODELS = [f"m{n}" for n in range(10)]
+RUNS = 5
+SECONDS = 10
+
+# Starts the sidecar of the folder that is its first argument.
+OF_A_FOLDER = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from sidecar.cli import main
+sys.exit(main())
+"""
+
+
+def cost(url: str, folder: Path, *flags: str) -> tuple[float, float]:
+    """MiB of a daemon, and milliseconds of CPU a second; flags turn parts on."""
+    program = (sys.executable, "-c", OF_A_FOLDER, str(folder))
+    with (
+        tempfile.TemporaryDirectory() as made,
+        running_sidecar(
+            Path(made, "log"),
+            f"--server-url={url}",
+            f"--models={','.join(MODELS)}",
+            *flags,
+            program=program,
+        ) as daemon,
+    ):
+        daemon.wait_for("/readyz", 200)
+        pid = daemon.process.pid
+        before = cpu(pid)
+        time.sleep(SECONDS)
+        return memory(pid), (cpu(pid) - before) * 1000 / SECONDS
+
+
+def main(checkout: Path | None) -> None:
+    """Prints the figures."""
+    here = Path(__file__).parents[1]
+    parts: dict[str, tuple[Path, list[str]]] = {
+        "off": (here, []),
+        "grpc_port": (here, [f"--grpc-port={free_port()}"]),
+        "discover": (here, ["--discover=true"]),
+        "kubernetes_events": (here, ["--kubernetes-events=true", "--pod-name=a", "--pod-uid=b"]),
+        "canary": (here, ["--canary=auto"]),
+    }
+    if checkout:
+        parts["the earlier checkout"] = (checkout, [])
+    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in parts}
+    with ToyProcess(models=dict.fromkeys(MODELS, True)) as toy:
+        for _ in range(RUNS):
+            for name, (folder, flags) in parts.items():
+                figures[name].append(cost(toy.url, folder, *flags))
+    shown: dict[str, list[float]] = {}
+    for place, what in enumerate(("memory, MiB", "CPU, ms a second")):
+        values = {name: [one[place] for one in costs] for name, costs in figures.items()}
+        for name, each in values.items():
+            shown[f"{what}: {name}"] = each
+            if name != "off":
+                shown[f"{what}: {name}, to off"] = divide(each, values["off"])
+    print(table(shown))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
