@@ -137,7 +137,7 @@ version: $(BIN)/python  ## write the version in sidecar/__init__.py into the man
 	$(BIN)/python -m deploy.version
 
 lock: $(VENV)/.lock  ## the newest dependencies that pyproject.toml allows, with hashes, for the image
-	$(LOCK) --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra doctor --output-file requirements.lock pyproject.toml
 	$(BIN)/python -c 'import tomllib; \
 	  print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
 	  $(LOCK) --output-file requirements-build.lock -
@@ -167,11 +167,11 @@ $(VENV)/.lock: $(VENV)/.pip pyproject.toml
 	@touch $@
 
 $(VENV)/.lowest: $(VENV)/.pip pyproject.toml tests/lowest.txt
-	$(PIP) --constraint tests/lowest.txt --editable '.[infer]' --group dev
+	$(PIP) --constraint tests/lowest.txt --editable '.[infer,doctor]' --group dev
 	@touch $@
 
 $(VENV)/.%: $(VENV)/.pip pyproject.toml
-	$(PIP) --editable '.[infer]' --group $*
+	$(PIP) --editable '.[infer,doctor]' --group $*
 	@touch $@
 
 $(NODE)/%: tests/page/%

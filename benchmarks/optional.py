@@ -42,7 +42,7 @@ def cost(url: str, folder: Path, *flags: str) -> tuple[float, float]:
             program=program,
         ) as daemon,
     ):
-        daemon.wait_for("/readyz", 200)
+        daemon.wait_for("/startupz", 200)  # /readyz waits for what this server does not have
         pid = daemon.process.pid
         before = cpu(pid)
         time.sleep(SECONDS)

@@ -1,4 +1,4 @@
-"""Writes what the pages take from the code: settings, metrics, reasons, exit codes, the diagram.
+"""Writes what the pages take from the code: settings, metrics, reasons, findings, the diagram.
 
 python -m docs.generate          writes the files that differ
 python -m docs.generate --check  names them instead, and ends with code 1
@@ -26,6 +26,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[str], str]]] = {
     "docs/metrics.md": {"metrics": reference.metrics},
     "docs/how-it-decides.md": {"reasons": reference.reasons, "states": diagram.table},
     "docs/check.md": {"exit-codes": reference.exit_codes},
+    "docs/doctor.md": {"mistakes": reference.mistakes},
 }
 
 

@@ -16,6 +16,7 @@ from sidecar.core.repository import Repository
 from sidecar.core.snapshot import Policy, Snapshot
 from sidecar.core.state import Health
 from sidecar.core.target import Server
+from sidecar.doctor.examination import RULES
 from sidecar.outputs.poll_counter import PollCounter
 from sidecar.outputs.process_metrics import Reloads, process_registry
 from sidecar.outputs.prometheus import Scrape
@@ -190,3 +191,15 @@ def exit_codes(_: str) -> str:
         for code, text in EXIT_CODES.items()
     )
     return table(("code", "meaning", "last reason of a check that fails"), rows)
+
+
+def mistakes(_: str) -> str:
+    """A table of the doctor's findings, and a section for each."""
+    found = [mistake for _, (mistake, _) in sorted(RULES.items())]
+    rows = ((f"[{m.identifier}](#{m.identifier.lower()})", m.severity, m.title) for m in found)
+    sections = (
+        f"### {m.identifier}\n\n{m.title}. Severity: {m.severity}.\n\n{m.why}\n\n"
+        f"*Instead:* {m.instead}"
+        for m in found
+    )
+    return "\n\n".join([table(("finding", "severity", "what is wrong"), rows), *sections])

@@ -2,6 +2,7 @@
 
 cli/            the commands, their flags and exit codes
 runtime.py      the composition root: builds every part, applies new settings, stops in order
+doctor/         finds mistakes in manifests; imported only by its command
 config/         every setting, where it comes from, its errors; watches the files
 scheduler.py    when each check is probed, and how many at once
 discovery.py    when the server's repository is looked into

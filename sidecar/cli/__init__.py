@@ -2,7 +2,7 @@
 
 arguments.py  the flags of each command, and what is wrong with them
 process.py    signals, and the import of aiohttp
-run.py, check.py, canary.py, config.py, demo.py  one command each
+run.py, check.py, canary.py, config.py, demo.py, doctor.py  one command each
 terminal.py   standard output and error of a command
 """
 
@@ -53,10 +53,12 @@ def _main(args: list[str]) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from sidecar.blocking import BlockingCalls
     from sidecar.cli import arguments, config
-    from sidecar.config import BadSettings, config_path, load, variable_warnings
+    from sidecar.config import BadSettings, config_path, load
     from sidecar.config.files import read
 
     found = arguments.parse(args)
+    if found.command == "doctor":
+        return _examine(found)
     if "--schema" in found.switches and not found.wrong:
         return config.print_schema()
     own = None
@@ -73,22 +75,38 @@ def _main(args: list[str]) -> int:
     except (BadSettings, OSError) as error:
         wrong = [*wrong, *str(error).splitlines()]
     if wrong:
-        print(*(f"sidecar: {line}" for line in wrong), sep="\n", file=sys.stderr)
-        return BAD_SETTINGS
+        return _refuse(wrong)
     if found.command in DAEMONS:
         return _serve(found.command, loaded, start, config_path(found.config))
+    return _once(found, loaded)
+
+
+def _refuse(wrong: Sequence[str]) -> int:
+    print(*(f"sidecar: {line}" for line in wrong), sep="\n", file=sys.stderr)
+    return BAD_SETTINGS
+
+
+def _examine(found: "Arguments") -> int:
+    if found.wrong:
+        return _refuse(found.wrong)
+    from sidecar.cli import doctor
+
+    return doctor.doctor(found.words, found.output, found.ignore)
+
+
+def _once(found: "Arguments", loaded: "Loaded") -> int:
+    from sidecar.config import variable_warnings
+
     for warning in variable_warnings(os.environ):
         print(f"sidecar: {warning}", file=sys.stderr)
     if found.command == "config":
+        from sidecar.cli import config
+
         return config.print_settings(loaded.settings)
-    return _ask(found, loaded)
-
-
-def _ask(found: "Arguments", loaded: "Loaded") -> int:
     if found.command == "canary":
         from sidecar.cli import canary
 
-        return canary.canary(loaded, found.model[0], found.save)
+        return canary.canary(loaded, found.words[0], found.save)
     from sidecar.cli import check
 
     return check.check(loaded, float(found.wait), found.output)

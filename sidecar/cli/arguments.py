@@ -15,9 +15,10 @@ COMMANDS = {
     "canary": "send one inference to a model, print the request and what the reply came to",
     "demo": "the daemon beside a demo server whose models load, fail and recover",
     "config": "validate the settings and print those in force, secrets masked",
+    "doctor": "find mistakes in manifests of pods with inference servers, and correct them",
 }
 
-OUTPUTS = ("text", "json")
+OUTPUTS = {"check": ("text", "json"), "doctor": ("text", "json", "github")}
 
 # The flags of a command that are no settings: what stands for the value, and the help.
 EVERYWHERE = {"--config": ("FILE", "settings file, YAML (SIDECAR_CONFIG)")}
@@ -25,15 +26,30 @@ FLAGS = {
     "check": {
         "--wait": ("SECONDS", "wait so long for all to be ready"),
         "--output": (
-            "|".join(OUTPUTS),
+            "|".join(OUTPUTS["check"]),
             "the findings as /readyz?verbose prints them, or the document of /status",
         ),
     },
     "canary": {
         "--save": ("FILE.json", "write the request there, and the reply to FILE.expect.json"),
     },
+    "doctor": {
+        "--output": (
+            "|".join(OUTPUTS["doctor"]),
+            "for people, for programs, or annotations of a pull request",
+        ),
+        "--ignore": ("IHS001,...", "findings to leave out"),
+    },
 }
 SWITCHES = {"config": {"--schema": "print their JSON Schema instead"}}
+
+# What is given without a flag: its name in the help, how often, and what it is.
+WORDS = {
+    "canary": ("MODEL", 1, "its name or name:version"),
+    "doctor": ("FILE", 1000, "a manifest, YAML or JSON; - is standard input"),
+}
+# They ask no server, so that they take no settings.
+WITHOUT_SETTINGS = ("doctor",)
 
 HELP = ("-h", "--help")
 SETTINGS = {"--" + name.replace("_", "-"): name for name in Settings.model_fields}
@@ -44,7 +60,7 @@ class Arguments:
     """What the command line asks for.
 
     flags:  the values of the flags that were given.
-    model:  of the command canary, the model; name or name:version.
+    words:  what was given without a flag: the model of a canary, the files for the doctor.
     wrong:  what is wrong, a line each.
     """
 
@@ -52,7 +68,7 @@ class Arguments:
     flags: dict[str, str] = field(default_factory=dict)
     switches: set[str] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
-    model: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
 
     @property
     def settings(self) -> dict[str, str]:
@@ -76,8 +92,13 @@ class Arguments:
 
     @property
     def output(self) -> str:
-        """What a check prints."""
-        return self.flags.get("--output", OUTPUTS[0])
+        """The form of what is printed."""
+        return self.flags.get("--output", "text")
+
+    @property
+    def ignore(self) -> list[str]:
+        """The findings that the doctor leaves out."""
+        return [name.strip() for name in self.flags.get("--ignore", "").split(",") if name.strip()]
 
 
 def parse(args: list[str]) -> Arguments:
@@ -101,7 +122,9 @@ def _read(found: Arguments, rest: list[str]) -> None:
     """Takes the flags of a command, and notes what is none."""
     command = found.command
     switches = SWITCHES.get(command, {})
-    flags = {*SETTINGS, *EVERYWHERE, *FLAGS.get(command, {})}
+    settings = () if command in WITHOUT_SETTINGS else (*SETTINGS, *EVERYWHERE)
+    flags = {*settings, *FLAGS.get(command, {})}
+    _, most, _ = WORDS.get(command, ("", 0, ""))
     last = ""
     while rest:
         arg = rest.pop(0)
@@ -113,8 +136,9 @@ def _read(found: Arguments, rest: list[str]) -> None:
             continue
         # What follows the value of a flag may be the rest of it, and a secret.
         hidden = bool(last) and (last not in flags or is_hidden(SETTINGS.get(last)))
-        if command == "canary" and not arg.startswith("-") and not found.model and not hidden:
-            found.model.append(arg)
+        is_word = arg == "-" or not arg.startswith("-")
+        if is_word and len(found.words) < most and not hidden:
+            found.words.append(arg)
             continue
         if not arg.startswith("--" if hidden else "-"):
             what = f"something unexpected after {last}" if hidden else f"{_shown(arg)}: unexpected"
@@ -149,12 +173,15 @@ def _wrong_values(found: Arguments) -> Iterator[str]:
         fits = False
     if not fits:
         yield f"wait: given {found.wait!r} by --wait; allowed: seconds, from 0 to a day"
-    if found.command == "canary" and not found.model:
-        yield "canary: no model is given; sidecar canary MODEL, its name or name:version"
+    if found.command in WORDS and not found.words:
+        name, _, text = WORDS[found.command]
+        what = name.lower()
+        yield f"{found.command}: no {what} is given; sidecar {found.command} {name}, {text}"
     if found.save is not None and not found.save.endswith(".json"):
         yield f"save: given {found.save!r} by --save; allowed: the path of a .json file"
-    if found.output not in OUTPUTS:
-        allowed = " or ".join(OUTPUTS)
+    forms = OUTPUTS.get(found.command, ("text",))
+    if found.output not in forms:
+        allowed = " or ".join(forms)
         yield f"output: given {found.output!r} by --output; allowed: {allowed}"
 
 
@@ -169,13 +196,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for command, meaning in COMMANDS.items():
         sub = commands.add_parser(command, help=meaning, description=meaning)
-        if command == "canary":
-            sub.add_argument("MODEL", help="its name, or name:version")
-        for flag, (metavar, text) in {**EVERYWHERE, **FLAGS.get(command, {})}.items():
+        takes_settings = command not in WITHOUT_SETTINGS
+        if command in WORDS:
+            name, most, text = WORDS[command]
+            sub.add_argument(name, help=text, nargs="+" if most > 1 else None)
+        everywhere = EVERYWHERE if takes_settings else {}
+        for flag, (metavar, text) in {**everywhere, **FLAGS.get(command, {})}.items():
             sub.add_argument(flag, metavar=metavar, help=text)
         for switch, text in SWITCHES.get(command, {}).items():
             sub.add_argument(switch, action="store_true", help=text)
-        for flag, name in SETTINGS.items():
+        for flag, name in SETTINGS.items() if takes_settings else ():
             setting = Settings.model_fields[name]
             text = f"{setting.description} (default: {setting.default})"
             sub.add_argument(flag, metavar="VALUE", help=text)

@@ -45,14 +45,19 @@ def is_hidden(name: str | None) -> bool:
 
 
 def load(
-    flags: Mapping[str, str], config: str | None = None, own: Mapping[str, Any] | None = None
+    flags: Mapping[str, str],
+    config: str | None = None,
+    own: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """The settings that are in force, or BadSettings.
 
     `flags` are the settings that the command line gave, by name; `config` is
     the settings file it gave, if any; `own` are those that the command brings
-    itself, so that they cannot be given.
+    itself, so that they cannot be given; `environ` stands in the place of this
+    process's environment.
     """
+    environ = os.environ if environ is None else environ
     own = own or {}
     lines: list[str] = []
     path = config_path(config)
@@ -63,7 +68,7 @@ def load(
             file = yaml_file.read(path, _may_be_shown)
     except ValueError as error:
         lines.append(f"config: given {str(path)!r}: {error}; allowed: the path of a YAML file")
-    variables = Variables(os.environ, NAMES)
+    variables = Variables(environ, NAMES)
     given = _Given(flags, variables.given, file, path)
 
     wrong = [(name, f"{name}: {reason}") for name, reason in variables.wrong]

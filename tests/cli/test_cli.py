@@ -78,14 +78,17 @@ def test_seconds_to_wait_that_no_clock_comes_to_are_refused(wait, capsys):
         (
             ["chekc"],
             "chekc: unknown command; did you mean check?;"
-            " allowed: run, check, canary, demo, config",
+            " allowed: run, check, canary, demo, config, doctor",
         ),
         (
             ["Check"],
             "Check: unknown command; did you mean check?;"
-            " allowed: run, check, canary, demo, config",
+            " allowed: run, check, canary, demo, config, doctor",
         ),
-        (["zzz", "--jitter=1"], "zzz: unknown command; allowed: run, check, canary, demo, config"),
+        (
+            ["zzz", "--jitter=1"],
+            "zzz: unknown command; allowed: run, check, canary, demo, config, doctor",
+        ),
         (["--zzz"], "--zzz: there is no such flag"),
         (
             ["run", "--period", "3"],
@@ -99,7 +102,7 @@ def test_seconds_to_wait_that_no_clock_comes_to_are_refused(wait, capsys):
         (["run", "--wait=3"], "--wait: there is no such flag"),
         (["config", "extra"], "extra: unexpected; flags begin with --"),
         (["--jitter", "0", "check"], "check: unexpected; flags begin with --"),
-        ([""], "'': unknown command; allowed: run, check, canary, demo, config"),
+        ([""], "'': unknown command; allowed: run, check, canary, demo, config, doctor"),
         (["check", ""], "'': unexpected; flags begin with --"),
         (["check", " \t"], "' \\t': unexpected; flags begin with --"),
         (["--jitter"], "--jitter: a value is missing"),

@@ -325,3 +325,10 @@ def test_settings_are_validated_in_it(image):
     bad = image.podman.run("config", "--jitter=7")
     assert (bad.returncode, bad.stdout) == (2, "")
     assert image.podman.run("--version").stdout == f"{sidecar.__version__}\n"
+
+
+def test_the_doctor_examines_manifests_in_it(image):
+    file = ROOT / "deploy" / "pod.yaml"
+    mount = f"--volume={file}:/pod.yaml:ro"
+    done = image.podman("run", "--rm", *HARDENED, mount, image.podman.image, "doctor", "/pod.yaml")
+    assert "1 pod with an inference server: 0 errors, 0 warnings" in done.stdout

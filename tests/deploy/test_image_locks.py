@@ -36,8 +36,9 @@ def locked(file: str) -> dict[str, tuple[str, Marker]]:
     return pins
 
 
+EXTRAS = PROJECT["project"]["optional-dependencies"]
 LOCKS: list[tuple[str, list[str]]] = [
-    ("requirements.lock", PROJECT["project"]["dependencies"]),
+    ("requirements.lock", [*PROJECT["project"]["dependencies"], *EXTRAS["doctor"]]),
     ("requirements-build.lock", PROJECT["build-system"]["requires"]),
 ]
 

@@ -1,0 +1,261 @@
+"""The documents of a stream: YAML or JSON, with lines and comments; and what cannot be read."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+MAX_BYTES = 5_000_000  # of one file
+MAX_NODES = 100_000  # of one document, with every alias written out
+
+Path = tuple[str | int, ...]
+
+# Whose documents are looked at. The others are known and have no pods, or are named.
+# fmt: off
+EXAMINED = frozenset({
+    "Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "InferenceService",
+    "ServingRuntime", "ClusterServingRuntime", "ConfigMap", "Service", "PodDisruptionBudget",
+    "List",
+})
+WITHOUT_PODS = frozenset({
+    "Namespace", "Secret", "ServiceAccount", "Role", "RoleBinding", "ClusterRole",
+    "ClusterRoleBinding", "PersistentVolume", "PersistentVolumeClaim", "StorageClass", "Ingress",
+    "IngressClass", "NetworkPolicy", "HorizontalPodAutoscaler", "LimitRange", "ResourceQuota",
+    "PriorityClass", "CustomResourceDefinition", "Endpoints", "EndpointSlice", "PodMonitor",
+    "ServiceMonitor", "PrometheusRule", "Gateway", "HTTPRoute", "GRPCRoute",
+    "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "Kustomization",
+})
+# fmt: on
+
+_START = re.compile(r"^---(?=\s|$)", re.MULTILINE)
+_KIND = re.compile(r"^kind:[ \t]*[\"']?(\w+)", re.MULTILINE)
+_SILENCE = re.compile(r"#\s*sidecar-doctor:\s*ignore\s+((?:IHS\d+[\s,]*)+)(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A document that was not examined: where, and why. `is_error`: it could not be read."""
+
+    source: str
+    line: int
+    why: str
+    is_error: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A comment that silences findings: from 1, the line in its document."""
+
+    line: int
+    identifiers: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Document:
+    """One object of Kubernetes. `line`: where its text begins in the source, from 1."""
+
+    source: str
+    line: int
+    data: Mapping[str, Any]
+    silences: tuple[Silence, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """Its kind; empty where there is none."""
+        return text(self.data, "kind")
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return text(self.data, "metadata", "name")
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return text(self.data, "metadata", "namespace") or "default"
+
+    def lines(self, path: Path) -> tuple[int, int]:
+        """The first and the last line of what stands at a path, in its text, from 1."""
+        node: Any = self.data
+        first: int = node.lc.line + 1
+        for part in path:
+            place = _place(node, part)
+            if place is None:
+                break
+            first = place
+            node = node[part]
+        return first, max([first, *_lines(node)])
+
+    def line_of(self, path: Path) -> int:
+        """The line of a path in the source, from 1; that of the next that is there above it."""
+        return self.line + self.lines(path)[0] - 1
+
+
+def read(source: str, content: bytes) -> Iterator[Document | Problem]:
+    """The documents in a file, and a Problem for each one that is not examined."""
+    if len(content) > MAX_BYTES:
+        yield Problem(source, 1, f"has more than {MAX_BYTES:,} bytes, which are allowed")
+        return
+    try:
+        stream = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        yield Problem(source, 1, "is not text in UTF-8")
+        return
+    starts = [match.start() for match in _START.finditer(stream)]
+    for begin, end in zip([0, *starts], [*starts, len(stream)], strict=True):
+        chunk = stream[begin:end]
+        if chunk.strip().strip("-"):
+            yield from _documents(source, stream.count("\n", 0, begin) + 1, chunk)
+
+
+def _documents(source: str, line: int, chunk: str) -> Iterator[Document | Problem]:
+    kind = _KIND.search(chunk)
+    if kind and kind[1] not in EXAMINED:
+        yield from _unexamined(source, line, kind[1])
+        return
+    data = _parse(source, line, chunk)
+    if isinstance(data, Problem):
+        yield data
+        return
+    if data is None:
+        return
+    silences = tuple(_silences(chunk))
+    if isinstance(data, Mapping) and data.get("kind") == "List":
+        for item in items(data, "items"):
+            yield from _one(source, line, item, silences)
+        return
+    yield from _one(source, line, data, silences)
+
+
+def _one(
+    source: str, line: int, data: Any, silences: tuple[Silence, ...]
+) -> Iterator[Document | Problem]:
+    if not isinstance(data, Mapping) or not isinstance(data.get("kind"), str):
+        yield Problem(source, line, "is no object of Kubernetes: it has no kind")
+    elif data["kind"] not in EXAMINED:
+        yield from _unexamined(source, line, data["kind"])
+    else:
+        yield Document(source, line, data, silences)
+
+
+def _unexamined(source: str, line: int, kind: str) -> Iterator[Problem]:
+    if kind not in WITHOUT_PODS:
+        allowed = "Pod, Deployment, StatefulSet, DaemonSet, InferenceService and ServingRuntime"
+        yield Problem(source, line, f"kind {kind} is not examined; {allowed} are", is_error=False)
+
+
+def _parse(source: str, line: int, chunk: str) -> Any:
+    """What a document holds, with its comments; or the Problem with it."""
+    try:
+        data = YAML(typ="rt", pure=True).load(chunk)
+        if _size(data, {}) > MAX_NODES:
+            why = f"has more than {MAX_NODES:,} values once its aliases are written out"
+            return Problem(source, line, why)
+    except YAMLError as error:
+        return _not_yaml(source, line, chunk, error)
+    except RecursionError:
+        return Problem(source, line, "is nested too deeply")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return Problem(source, line, f"is not YAML: {one_line(error)}")
+    return data
+
+
+def _size(node: Any, known: dict[int, int]) -> int:
+    if not isinstance(node, Mapping | list):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = MAX_NODES + 1  # while it is counted: it holds itself
+        children = node.values() if isinstance(node, Mapping) else node
+        total = 1
+        for child in children:
+            total += _size(child, known)
+            if total > MAX_NODES:
+                break
+        known[id(node)] = total
+    return known[id(node)]
+
+
+def _not_yaml(source: str, line: int, chunk: str, error: YAMLError) -> Problem:
+    mark = getattr(error, "problem_mark", None)
+    at = line + (mark.line if mark else 0)
+    if re.search(r"\{\{.*?\}\}", chunk):
+        why = "is a template with {{ }}, not YAML; render it first: helm template, kustomize build"
+    else:
+        why = f"is not YAML: {getattr(error, 'problem', None) or one_line(error)}"
+    return Problem(source, at, why)
+
+
+def _silences(chunk: str) -> Iterator[Silence]:
+    for number, content in enumerate(chunk.splitlines(), 1):
+        if match := _SILENCE.search(content):
+            yield Silence(number, tuple(re.findall(r"IHS\d+", match[1])), match[2].strip(" :-"))
+
+
+def _place(node: Any, part: Any) -> int | None:
+    """The line of a key or an item, from 1; None where it is not there."""
+    try:
+        node[part]
+        place: Any = node.lc
+        line: int = (place.key(part) if isinstance(node, Mapping) else place.item(part))[0]
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return None
+    return line + 1
+
+
+def _lines(node: Any) -> Iterator[int]:
+    """The line of each key and item in a node, from 1."""
+    if not isinstance(node, Mapping | list):
+        return
+    keys: Any = node if isinstance(node, Mapping) else range(len(node))
+    for key in list(keys):
+        place = _place(node, key)
+        if place is not None:
+            yield place
+        yield from _lines(node[key])
+
+
+def one_line(error: object) -> str:
+    """The text of an error in one line of moderate length."""
+    return " ".join(str(error).split())[:200]
+
+
+def text(node: Any, *path: str) -> str:
+    """The text at a path; empty where there is none."""
+    found = at(node, *path)
+    return str(found) if isinstance(found, str) else ""
+
+
+def at(node: Any, *path: str | int) -> Any:
+    """What stands at a path; None where there is nothing."""
+    for part in path:
+        if isinstance(node, Mapping):
+            node = node.get(part)
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+        else:
+            return None
+    return node
+
+
+def items(node: Any, *path: str) -> list[Any]:
+    """The items of the list at a path; none where there is no list."""
+    found = at(node, *path)
+    return list(found) if isinstance(found, Sequence) and not isinstance(found, str) else []
+
+
+def plain(node: Any) -> Any:
+    """What a node holds, without its comments and places."""
+    if isinstance(node, Mapping):
+        return {key: plain(value) for key, value in node.items()}
+    return [plain(item) for item in node] if isinstance(node, list) else node
+
+
+def number(node: Any, *path: str, default: float) -> float:
+    """The number at a path; the default where there is none."""
+    found = at(node, *path)
+    is_number = isinstance(found, int | float) and not isinstance(found, bool)
+    return float(found) if is_number else default

@@ -1,0 +1,181 @@
+"""What a rule finds: a mistake, where it stands, and the edits that correct it."""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from io import StringIO
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+
+from sidecar.doctor.documents import Document, Path, at
+from sidecar.doctor.pods import Container, Pod
+from sidecar.doctor.settings import SidecarSettings
+
+
+class Severity(StrEnum):
+    """How bad it is: an error costs requests or restarts sooner or later; a warning may."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+ERROR, WARNING = Severity.ERROR, Severity.WARNING
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One kind of mistake: what it is, why it hurts, and what to do in its place."""
+
+    identifier: str
+    severity: Severity
+    title: str
+    why: str
+    instead: str
+
+
+class Removed:
+    """Stands for a value that an edit takes away."""
+
+
+Edit = tuple[Path, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a rule looks at: a pod with an inference server, and the settings of its sidecar.
+
+    `sidecar` and its `settings` are None where the pod has none, and `settings` where they are
+    not all known or not valid.
+    """
+
+    pod: Pod
+    server: Container
+    sidecar: Container | None
+    read: SidecarSettings | None
+
+    @property
+    def settings(self) -> Any:
+        """The sidecar's settings; None where they cannot be known."""
+        return self.read.settings if self.read else None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One place where the mistake of a rule is.
+
+    path:   what is wrong, or what lacks something.
+    shown:  the part that is printed, corrected.
+    """
+
+    document: Document
+    path: Path
+    message: str
+    edits: tuple[Edit, ...] = ()
+    shown: Path = ()
+    container: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A mistake that was found in a pod."""
+
+    mistake: Mistake
+    pod: Pod = field(repr=False)
+    found: Found
+
+    @property
+    def source(self) -> str:
+        """The file."""
+        return self.found.document.source
+
+    @property
+    def line(self) -> int:
+        """Its line in the file, from 1."""
+        return self.found.document.line_of(self.found.path)
+
+    def corrected(self) -> str:
+        """The part of the document in which it is, corrected; with its comments and its order."""
+        if not self.found.edits:
+            return ""
+        data = copy.deepcopy(self.found.document.data)
+        for path, value in self.found.edits:
+            edit(data, path, value)
+        shown = self.found.shown
+        name = next((str(part) for part in reversed(shown) if isinstance(part, str)), "")
+        part = at(data, *shown)
+        if shown and isinstance(shown[-1], int):
+            part = [part]
+        return _dump({name: part})
+
+
+Rule = Callable[[Case], Iterator[Found]]
+RULES: dict[str, tuple[Mistake, Rule]] = {}
+
+
+def rule(
+    identifier: str, severity: Severity, title: str, *, why: str, instead: str
+) -> Callable[[Rule], Rule]:
+    """Registers what finds a mistake."""
+
+    def register(function: Rule) -> Rule:
+        if identifier in RULES:
+            raise TypeError(f"{identifier} is there twice")
+        RULES[identifier] = Mistake(identifier, severity, title, why, instead), function
+        return function
+
+    return register
+
+
+def in_container(
+    container: Container,
+    message: str,
+    *edits: Edit,
+    place: Path = (),
+    shown: Path | None = None,
+) -> Found:
+    """Something in a container; the paths are from the container on.
+
+    What is shown is the part at `place`, unless something else is given.
+    """
+    return Found(
+        container.document,
+        (*container.path, *place),
+        message,
+        tuple(((*container.path, *path), value) for path, value in edits),
+        (*container.path, *(place if shown is None else shown)),
+        container.name,
+    )
+
+
+def in_pod(pod: Pod, message: str, *edits: Edit, place: Path = ()) -> Iterator[Found]:
+    """Something in the fields around the containers; nothing where those are not known."""
+    if pod.outer is not None:
+        document, path = pod.outer
+        whole = tuple(((*path, *inner), value) for inner, value in edits)
+        shown = (*path, *place) if place else path
+        yield Found(document, (*path, *place), message, whole, shown)
+
+
+def edit(node: Any, path: Path, value: Any) -> None:
+    """Makes one edit in what a document holds."""
+    *parents, last = path
+    for part, following in zip(parents, path[1:], strict=True):
+        if isinstance(following, str) and not isinstance(at(node, part), dict):
+            node[part] = CommentedMap()  # in the place of nothing, or of what Kubernetes refuses
+        node = node[part]
+    if value is Removed:
+        node.pop(last, None)
+    else:
+        node[last] = value
+
+
+def _dump(part: Any) -> str:
+    yaml = YAML(typ="rt", pure=True)
+    yaml.width = 1000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    stream = StringIO()
+    yaml.dump(part, stream)
+    return stream.getvalue()
