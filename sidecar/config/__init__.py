@@ -19,6 +19,7 @@ from sidecar.config.load import (
     config_path,
     is_hidden,
     load,
+    load_text,
     variable_warnings,
 )
 from sidecar.config.models import Model
@@ -31,6 +32,7 @@ __all__ = [
     "config_path",
     "is_hidden",
     "load",
+    "load_text",
     "suggestion",
     "variable_warnings",
 ]

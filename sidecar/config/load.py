@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -48,17 +48,13 @@ def load(
     flags: Mapping[str, str],
     config: str | None = None,
     own: Mapping[str, Any] | None = None,
-    environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """The settings that are in force, or BadSettings.
 
     `flags` are the settings that the command line gave, by name; `config` is
     the settings file it gave, if any; `own` are those that the command brings
-    itself, so that they cannot be given; `environ` stands in the place of this
-    process's environment.
+    itself, so that they cannot be given.
     """
-    environ = os.environ if environ is None else environ
-    own = own or {}
     lines: list[str] = []
     path = config_path(config)
     file = yaml_file.Document()
@@ -68,6 +64,28 @@ def load(
             file = yaml_file.read(path, _may_be_shown)
     except ValueError as error:
         lines.append(f"config: given {str(path)!r}: {error}; allowed: the path of a YAML file")
+    return _put_together(_Sources(flags, os.environ, file, path), own or {}, lines)
+
+
+def load_text(flags: Mapping[str, str], environ: Mapping[str, str], text: str = "") -> Settings:
+    """The settings that another process has by its flags, its environment and its file."""
+    try:
+        file = yaml_file.parse(text, _may_be_shown)
+    except ValueError as error:
+        raise BadSettings([f"config: the settings file {error}"]) from None
+    return _put_together(_Sources(flags, environ, file, Path("the settings file")), {}, [])
+
+
+class _Sources(NamedTuple):
+    flags: Mapping[str, str]
+    environ: Mapping[str, str]
+    file: yaml_file.Document
+    path: Path | None
+
+
+def _put_together(sources: _Sources, own: Mapping[str, Any], lines: list[str]) -> Settings:
+    """The settings; BadSettings with the lines, if there are any, and all that is wrong."""
+    flags, environ, file, path = sources
     variables = Variables(environ, NAMES)
     given = _Given(flags, variables.given, file, path)
 

@@ -85,11 +85,18 @@ def read(path: Path, show: Callable[[str, str], str]) -> Document:
     `show` gives, for the name of a setting and what is written there, what may be repeated of it.
     """
     try:
-        content, inspection = _parse(path.read_text("utf-8"), show)
+        text = path.read_text("utf-8")
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8 text") from None
+    return parse(text, show)
+
+
+def parse(text: str, show: Callable[[str, str], str]) -> Document:
+    """The same from the text of a settings file."""
+    try:
+        content, inspection = _parse(text, show)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" in line {mark.line + 1}" if mark else ""

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from sidecar.config import Settings, load
+from sidecar.config import Settings, load_text
 from sidecar.doctor import rules, settings, timing
 from sidecar.doctor.documents import Document, Problem, Silence, read
 from sidecar.doctor.findings import RULES, Case, Finding
@@ -59,7 +59,7 @@ def examine(files: Iterable[tuple[str, bytes]], ignore: Collection[str] = ()) ->
                 report.problems.append(one)
             else:
                 documents.append(one)
-    defaults = load({"canary": "auto"}, environ={})
+    defaults = load_text({"canary": "auto"}, {})
     for pod in pods(documents):
         if pod.server:
             report.examined.append(_examine(pod, ignore, defaults))

@@ -1,13 +1,12 @@
 """The settings of a sidecar in a manifest: its variables, and the ConfigMap that it mounts."""
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import yaml
 
-from sidecar.config import BadSettings, Settings, load
+from sidecar.config import BadSettings, Settings, load_text
 from sidecar.doctor.documents import at, items, text
 from sidecar.doctor.pods import Container, Pod
 
@@ -61,29 +60,17 @@ def read(pod: Pod, sidecar: Container) -> SidecarSettings:
     if file is None:
         return SidecarSettings(None, unknown=frozenset({*Settings.model_fields}))
     try:
-        return SidecarSettings(_load(flags, variables, file), unknown=frozenset(unknown))
+        return SidecarSettings(load_text(flags, variables, file), unknown=frozenset(unknown))
     except BadSettings as error:
         wrong = tuple(line for line in error.lines if line.partition(":")[0] not in FILES)
     if wrong:
         return SidecarSettings(None, wrong, frozenset(unknown))
     try:
         return SidecarSettings(
-            _load(flags, variables, _without_files(file)), (), frozenset(unknown)
+            load_text(flags, variables, _without_files(file)), (), frozenset(unknown)
         )
     except BadSettings as error:
         return SidecarSettings(None, tuple(error.lines), frozenset(unknown))
-
-
-def _load(flags: Mapping[str, str], variables: Mapping[str, str], file: str) -> Settings:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "sidecar.yaml")
-        path.write_text(file)
-        try:
-            return load(flags, str(path), environ=variables)
-        except BadSettings as error:
-            raise BadSettings(
-                [line.replace(str(path), "the file") for line in error.lines]
-            ) from None
 
 
 def _file(pod: Pod, sidecar: Container) -> str | None:

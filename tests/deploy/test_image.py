@@ -330,5 +330,5 @@ def test_settings_are_validated_in_it(image):
 def test_the_doctor_examines_manifests_in_it(image):
     file = ROOT / "deploy" / "pod.yaml"
     mount = f"--volume={file}:/pod.yaml:ro"
-    done = image.podman("run", "--rm", *HARDENED, mount, image.podman.image, "doctor", "/pod.yaml")
+    done = image.podman.run("doctor", "/pod.yaml", options=(mount,))
     assert "1 pod with an inference server: 0 errors, 0 warnings" in done.stdout

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from packaging.markers import Marker
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -53,7 +54,7 @@ def test_whatever_is_asked_for_is_locked_within_its_bounds(file, asked):
         for machine in ("x86_64", "aarch64")
     ]  # fmt: skip
     for requirement in map(Requirement, asked):
-        version, marker = pins[requirement.name]
+        version, marker = pins[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version)
         assert [e for e in environments if not marker.evaluate(e)] == []
 
