@@ -26,3 +26,6 @@ docs/architecture.md says how a result travels, and how to add to each part.
 """
 
 __version__ = "0.1.0"
+
+# Where the pages are. There is no public repository yet.
+DOCS = "https://git.example/inference-health-sidecar/blob/main/docs"

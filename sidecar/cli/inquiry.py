@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar import __version__
+from sidecar.cli.advice import lines
 from sidecar.config.files import Loaded
 from sidecar.core.checks import SERVER_LIVE, Check
 from sidecar.core.reasons import NO_ANSWER, REASONS, Thresholds
@@ -27,7 +28,7 @@ ONCE = Thresholds(failure=1, success=1)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The exit code, the findings as /readyz?verbose prints them, and the status document.
+    """The exit code, the findings with hints, and the status document.
 
     `signum` is the signal that ended the waiting, if one did.
     """
@@ -106,6 +107,6 @@ class Inquiry:
         codes = [NO_ANSWER if answer is None else REASONS[answer].exit_code for answer in answers]
         return Outcome(
             READY if ready.passing else min(codes),
-            ready.report("readyz"),
+            "\n".join([*lines(ready.findings), ready.trailer("readyz")]) + "\n",
             status.document(snapshot, self._history.pasts(), sidecar),
         )

@@ -70,9 +70,12 @@ class Verdict:
 
     def report(self, endpoint: str, *warnings: str) -> str:
         """The findings line by line, warnings, and whether the endpoint passes."""
-        trailer = f"{endpoint} check {'passed' if self.passing else 'failed'}"
         lines = [finding.line for finding in self.findings]
-        return "\n".join([*lines, *warnings, trailer]) + "\n"
+        return "\n".join([*lines, *warnings, self.trailer(endpoint)]) + "\n"
+
+    def trailer(self, endpoint: str) -> str:
+        """The last line: whether the endpoint passes."""
+        return f"{endpoint} check {'passed' if self.passing else 'failed'}"
 
 
 def liveness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:

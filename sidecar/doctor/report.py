@@ -5,12 +5,13 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from sidecar import DOCS
 from sidecar.doctor.documents import Problem
 from sidecar.doctor.examination import Examined, Report
 from sidecar.doctor.findings import Finding, Severity
 from sidecar.doctor.pods import KUBERNETES
 
-PAGE = "https://git.example/inference-health-sidecar/blob/main/docs/doctor.md"
+PAGE = f"{DOCS}/doctor.md"
 WIDTH = 100
 
 

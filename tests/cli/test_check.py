@@ -19,7 +19,11 @@ from typing import Any
 
 import pytest
 
+from sidecar import DOCS
 from sidecar.cli import main
+from sidecar.cli.advice import ADVICE
+from sidecar.core.rules import MEANINGS
+from tests.docs.pages import ROOT
 from tests.support import clean_environment, free_port, python, running_sidecar, sidecar
 from tests.toy import ToyProcess
 
@@ -67,6 +71,11 @@ def check(toy: ToyProcess, *args: str) -> Result:
     return Result(code, stdout.getvalue(), stderr.getvalue())
 
 
+def without_hints(stdout: str) -> str:
+    """The lines of the checks; what is said about them is indented."""
+    return "".join(line for line in stdout.splitlines(True) if not line.startswith("    "))
+
+
 @contextlib.contextmanager
 def waiting(
     toy: ToyProcess, *args: str, stderr: Any = subprocess.PIPE
@@ -112,10 +121,32 @@ def test_a_ready_server_is_code_0_and_the_findings_are_those_of_readyz(toy):
 def test_each_answer_has_its_word_and_its_code(toy, reply, word, code):
     toy.tell(models={"a": reply}, ready=True)
     result = check(toy)
-    assert (result.code, result.stdout) == (
+    assert (result.code, without_hints(result.stdout)) == (
         code,
         f"[+]server-live ok\n[+]server-ready ok\n[-]model:a failed: {word}\nreadyz check failed\n",
     )
+
+
+def test_a_check_that_fails_has_a_hint_and_the_page_once_for_each_reason(toy):
+    toy.tell(models={"a": False, "b": False, "c": "UNAUTHENTICATED"}, ready=True)
+    lines = check(toy, "--models=a,b,c").stdout.splitlines()[2:]
+    page = f"{DOCS}/how-it-decides.md"
+    assert lines == [
+        "[-]model:a failed: not_ready",
+        f"    hint: {ADVICE['not_ready']}",
+        f"    {page}#not_ready",
+        "[-]model:b failed: not_ready",
+        "[-]model:c failed: denied",
+        f"    hint: {ADVICE['denied']}",
+        f"    {page}#denied",
+        "readyz check failed",
+    ]
+
+
+def test_every_reason_has_advice_and_a_place_on_the_page():
+    assert ADVICE.keys() == MEANINGS.keys()
+    text = (ROOT / "docs" / "how-it-decides.md").read_text()
+    assert all(f"### {reason}\n" in text for reason in ADVICE)
 
 
 def all_failed(word: str) -> str:
@@ -126,7 +157,7 @@ def all_failed(word: str) -> str:
 
 def test_no_server_is_code_3_and_the_text_of_the_failure_is_told_aside():
     result = sidecar(*flags(ToyProcess()))
-    assert (result.returncode, result.stdout) == (3, all_failed("unreachable"))
+    assert (result.returncode, without_hints(result.stdout)) == (3, all_failed("unreachable"))
     assert re.fullmatch(r"server-live: UNAVAILABLE: .*Connection refused.*\n", result.stderr)
 
 
@@ -135,14 +166,14 @@ def test_a_certificate_that_is_not_trusted_is_code_3(pki, other_pki):
         trusting = ("--server-url", f"grpcs://localhost:{toy.port}", "--tls-ca-file")
         assert check(toy, *trusting, str(pki.ca)).code == 0
         result = check(toy, *trusting, str(other_pki.ca))
-    assert (result.code, result.stdout) == (3, all_failed("tls"))
+    assert (result.code, without_hints(result.stdout)) == (3, all_failed("tls"))
     assert "CERTIFICATE_VERIFY_FAILED" in result.stderr
 
 
 def test_a_frozen_server_is_code_4(toy):
     toy.signal(signal.SIGSTOP)
     result = check(toy)
-    assert (result.code, result.stdout) == (4, all_failed("timeout"))
+    assert (result.code, without_hints(result.stdout)) == (4, all_failed("timeout"))
 
 
 def test_an_answer_counts_before_silence(toy):
@@ -154,7 +185,7 @@ def test_what_does_not_count_is_shown_and_decides_nothing(toy):
     toy.tell(models={"a": True, "b": "silence"}, ready=False)
     models = '[{"name": "a"}, {"name": "b", "required": false}]'
     result = check(toy, "--models", models, "--require-server-ready=false")
-    assert (result.code, result.stdout.splitlines()[1:]) == (
+    assert (result.code, without_hints(result.stdout).splitlines()[1:]) == (
         0,
         [
             "[-]server-ready failed: not_ready",
@@ -287,9 +318,9 @@ def test_a_signal_ends_the_waiting_at_once_with_its_own_code(toy, signum, code):
         popen.send_signal(signum)
         stdout, stderr = popen.communicate(timeout=20)
     assert (popen.returncode, stderr) == (code, "")
-    assert stdout == READY.replace("+]model:a ok", "-]model:a failed: not_ready").replace(
-        "passed", "failed"
-    )
+    assert without_hints(stdout) == READY.replace(
+        "+]model:a ok", "-]model:a failed: not_ready"
+    ).replace("passed", "failed")
 
 
 def test_two_signals_at_once_are_one(toy):
@@ -309,7 +340,7 @@ def test_a_signal_ends_even_the_first_question(toy):
         os.close(other)
         assert read_until(terminal, "server-live (unknown)")
         popen.send_signal(signal.SIGINT)
-        assert popen.communicate(timeout=20)[0] == all_failed("unknown")
+        assert without_hints(popen.communicate(timeout=20)[0]) == all_failed("unknown")
     os.close(terminal)
     assert popen.returncode == 130
 
@@ -371,7 +402,10 @@ def test_without_a_standard_error_only_the_findings_are_written(toy):
         closed, env=clean_environment(), stdout=subprocess.PIPE, text=True, check=False, timeout=20
     )
     assert result.returncode == 1
-    assert result.stdout.splitlines()[2:] == ["[-]model:a failed: error", "readyz check failed"]
+    assert without_hints(result.stdout).splitlines()[2:] == [
+        "[-]model:a failed: error",
+        "readyz check failed",
+    ]
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

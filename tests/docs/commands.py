@@ -56,7 +56,12 @@ def _of_usage(code: str) -> list[str]:
     _, command, *rest = re.sub(r"[\[\]]", " ", code).split()
     if command == "--version":
         return []
-    values = {"SECONDS": "1", "text|json": "text"}
+    values = {
+        "SECONDS": "1",
+        "text|json": "text",
+        "text|json|github": "text",
+        "IHS001,...": "IHS001",
+    }
     return arguments.parse([command, *(values.get(word, word) for word in rest)]).wrong
 
 
