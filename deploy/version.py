@@ -13,16 +13,18 @@ ROOT = Path(__file__).parents[1]
 NAME = "inference-health-sidecar"
 
 # What is pasted or installed as it is cannot read the version from anywhere else: the tag of the
-# image, the versions of a chart, the version that a dependency of another chart asks for.
-IMAGE = re.compile(rf"((?:\bimage: |your-registry/){NAME}:)\d\S*")
+# image, in the table of a chart's values as well, the versions of a chart, the version that a
+# dependency of another chart asks for.
+IMAGE = re.compile(rf"((?:\bimage: |your-registry/|docker-image ){NAME}:)\d\S*")
 TAG = re.compile(rf"(^  repository: {NAME}\n  tag: )\d\S*", re.MULTILINE)
+ROW = re.compile(r"(^\| `image\.tag` \| `)\d[^`]*", re.MULTILINE)
 CHART = re.compile(r"(^(?:version|appVersion): )\d\S*", re.MULTILINE)
 DEPENDENCY = re.compile(rf"(^ *- name: {NAME}\n +version: )\d\S*", re.MULTILINE)
 
 
 def with_version(path: Path, text: str, version: str) -> str:
     """The text of a file, with this version wherever the sidecar's is named."""
-    patterns = [IMAGE, TAG, DEPENDENCY]
+    patterns = [IMAGE, TAG, ROW, DEPENDENCY]
     if path.name == "Chart.yaml":
         patterns.append(CHART)
     for pattern in patterns:

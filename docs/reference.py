@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any, get_args
+from typing import get_args
 
 from prometheus_client.core import Metric
 from pydantic.fields import FieldInfo
 
+from sidecar.cli import arguments
 from sidecar.config import Settings
 from sidecar.config.types import Allowed
 from sidecar.core.checks import SERVER_LIVE, SERVER_READY, canary, model_ready
@@ -60,16 +61,9 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def default(name: str) -> str:
     """The default of a setting as a person writes it, or as its description says it."""
-    field = Settings.model_fields[name]
-    value: Any = field.get_default(call_default_factory=True)
-    if value is None:
-        said = re.search(r"default: ([^;]+)", field.description or "")
-        return said[1] if said else "none"
-    if isinstance(value, bool):
-        return f"`{value}`".lower()
-    if isinstance(value, tuple | list | dict | frozenset):
-        return "none" if not value else f"`{value}`"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+    said = re.search(r"default: ([^;]+)", Settings.model_fields[name].description or "")
+    value = said[1] if said else arguments.default(name)
+    return value if said or value == "none" else f"`{value}`"
 
 
 def meaning(name: str) -> str:

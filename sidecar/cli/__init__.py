@@ -95,14 +95,14 @@ def _examine(found: "Arguments") -> int:
 
 
 def _once(found: "Arguments", loaded: "Loaded") -> int:
-    from sidecar.config import variable_warnings
+    from sidecar.config import sources, variable_warnings
 
     for warning in variable_warnings(os.environ):
         print(f"sidecar: {warning}", file=sys.stderr)
     if found.command == "config":
         from sidecar.cli import config
 
-        return config.print_settings(loaded.settings)
+        return config.print_settings(loaded.settings, sources(found.settings, found.config))
     if found.command == "canary":
         from sidecar.cli import canary
 

@@ -27,7 +27,7 @@ FLAGS = {
         "--wait": ("SECONDS", "wait so long for all to be ready"),
         "--output": (
             "|".join(OUTPUTS["check"]),
-            "the findings as /readyz?verbose prints them, or the document of /status",
+            "the findings with hints, or the document of /status",
         ),
     },
     "canary": {
@@ -50,6 +50,25 @@ WORDS = {
 }
 # They ask no server, so that they take no settings.
 WITHOUT_SETTINGS = ("doctor",)
+
+# The groups of the settings in the help, each from its first setting on.
+GROUPS = {
+    "server_url": "What is checked",
+    "period_seconds": "How often",
+    "liveness_failure_threshold": "How it decides",
+    "canary": "Canaries",
+    "discover": "Discovery",
+    "tls_ca_file": "TLS and credentials",
+    "reload_interval_seconds": "The daemon",
+}
+EXAMPLES = {
+    "run": "sidecar run --config sidecar.yaml",
+    "check": "sidecar check --server-url localhost:8001 --models resnet50,bert:3 --wait 600",
+    "canary": "sidecar canary bert:3 --server-url localhost:8001",
+    "demo": "sidecar demo --http-port 9900",
+    "config": "SIDECAR_MODELS=bert sidecar config --config sidecar.yaml",
+    "doctor": "kubectl kustomize . | sidecar doctor -",
+}
 
 HELP = ("-h", "--help")
 SETTINGS = {"--" + name.replace("_", "-"): name for name in Settings.model_fields}
@@ -105,7 +124,7 @@ def parse(args: list[str]) -> Arguments:
     """The arguments, of which the first is the command. Help and version end the process."""
     command, *rest = args
     if command in (*HELP, "--version"):
-        _parser().parse_args(args)
+        parser().parse_args(args)
     found = Arguments(command)
     if command in COMMANDS:
         _read(found, rest)
@@ -129,7 +148,7 @@ def _read(found: Arguments, rest: list[str]) -> None:
     while rest:
         arg = rest.pop(0)
         if arg in HELP:
-            _parser().parse_args([command, arg])
+            parser().parse_args([command, arg])
         if arg in switches:
             found.switches.add(arg)
             last = ""
@@ -185,28 +204,57 @@ def _wrong_values(found: Arguments) -> Iterator[str]:
         yield f"output: given {found.output!r} by --output; allowed: {allowed}"
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     """What prints the help; the values are not parsed by it, because it ends at the first error."""
-    parser = argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         prog="sidecar",
         description="Checks the health of an inference server and reports it to Kubernetes.",
-        epilog="The settings are flags of every command: sidecar run --help",
+        epilog="The settings are flags of every command but doctor: sidecar run --help",
     )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    made.add_argument("--version", action="version", version=__version__)
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command, meaning in COMMANDS.items():
-        sub = commands.add_parser(command, help=meaning, description=meaning)
-        takes_settings = command not in WITHOUT_SETTINGS
-        if command in WORDS:
-            name, most, text = WORDS[command]
+        epilog = f"example: {EXAMPLES[command]}"
+        words = "".join(f" {name}{' ...' if most > 1 else ''}" for name, most, _ in _words(command))
+        sub = commands.add_parser(
+            command,
+            help=meaning,
+            description=f"{meaning[:1].upper()}{meaning[1:]}.",
+            usage=f"sidecar {command}{words} [--FLAG VALUE ...]",
+            epilog=epilog,
+        )
+        for name, most, text in _words(command):
             sub.add_argument(name, help=text, nargs="+" if most > 1 else None)
-        everywhere = EVERYWHERE if takes_settings else {}
-        for flag, (metavar, text) in {**everywhere, **FLAGS.get(command, {})}.items():
+        for flag, (metavar, text) in FLAGS.get(command, {}).items():
             sub.add_argument(flag, metavar=metavar, help=text)
         for switch, text in SWITCHES.get(command, {}).items():
             sub.add_argument(switch, action="store_true", help=text)
-        for flag, name in SETTINGS.items() if takes_settings else ():
-            setting = Settings.model_fields[name]
-            text = f"{setting.description} (default: {setting.default})"
-            sub.add_argument(flag, metavar="VALUE", help=text)
-    return parser
+        if command not in WITHOUT_SETTINGS:
+            _add_settings(sub)
+    return made
+
+
+def _words(command: str) -> list[tuple[str, int, str]]:
+    return [WORDS[command]] if command in WORDS else []
+
+
+def _add_settings(sub: argparse.ArgumentParser) -> None:
+    for flag, (metavar, text) in EVERYWHERE.items():
+        sub.add_argument(flag, metavar=metavar, help=text)
+    group = sub.add_argument_group()
+    for flag, name in SETTINGS.items():
+        if name in GROUPS:
+            group = sub.add_argument_group(GROUPS[name])
+        description = Settings.model_fields[name].description or ""
+        shown = "" if "default:" in description else f" (default: {default(name)})"
+        group.add_argument(flag, metavar="VALUE", help=f"{description}{shown}")
+
+
+def default(name: str) -> str:
+    """The default of a setting as a person writes it."""
+    value = Settings.model_fields[name].get_default(call_default_factory=True)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or (isinstance(value, tuple | dict) and not value):
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

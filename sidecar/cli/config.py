@@ -1,17 +1,29 @@
 """`sidecar config`: prints the settings in force, or their JSON Schema."""
 
 import json
+import sys
+from collections.abc import Mapping
 
+from sidecar.cli import terminal
 from sidecar.config import Settings
 
 
-def print_settings(settings: Settings) -> int:
-    """Prints the settings in force as YAML, secrets masked. Returns the exit code."""
-    print(settings.as_yaml(), end="")
+def print_settings(settings: Settings, sources: Mapping[str, str]) -> int:
+    """Prints the settings in force as YAML, secrets masked. Returns the exit code.
+
+    sources:  where each setting that was given comes from; it stands behind those that differ
+              from their default.
+    """
+    lines = []
+    for line in settings.as_yaml().splitlines():
+        name = line.partition(":")[0]
+        given = name in sources and getattr(settings, name) != Settings.model_fields[name].default
+        lines.append(f"{line} # {sources[name]}\n" if given else f"{line}\n")
+    terminal.write(sys.stdout, "".join(lines))
     return 0
 
 
 def print_schema() -> int:
     """Prints the JSON Schema of a settings file. Returns the exit code."""
-    print(json.dumps(Settings.model_json_schema(), indent=2))
+    terminal.write(sys.stdout, json.dumps(Settings.model_json_schema(), indent=2) + "\n")
     return 0

@@ -20,6 +20,7 @@ from sidecar.config.load import (
     is_hidden,
     load,
     load_text,
+    sources,
     variable_warnings,
 )
 from sidecar.config.models import Model
@@ -33,6 +34,7 @@ __all__ = [
     "is_hidden",
     "load",
     "load_text",
+    "sources",
     "suggestion",
     "variable_warnings",
 ]

@@ -67,6 +67,14 @@ def load(
     return _put_together(_Sources(flags, os.environ, file, path), own or {}, lines)
 
 
+def sources(flags: Mapping[str, str], config: str | None = None) -> dict[str, str]:
+    """Where the value of each setting that was given comes from: a flag, a variable or the file."""
+    path = config_path(config)
+    file = yaml_file.read(path, _may_be_shown) if path else yaml_file.Document()
+    given = _Given(flags, Variables(os.environ, NAMES).given, file, path)
+    return {name: given.source(name) for name in NAMES if given.source(name)}
+
+
 def load_text(flags: Mapping[str, str], environ: Mapping[str, str], text: str = "") -> Settings:
     """The settings that another process has by its flags, its environment and its file."""
     try:

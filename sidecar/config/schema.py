@@ -1,5 +1,6 @@
 """Every setting, validated; hands out values of the core, not itself."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -338,7 +339,8 @@ class Settings(BaseSettings):
         values["recovery_period_seconds"] = self.recovery_period
         values["models"] = [m.model_dump(mode="json", exclude_none=True) for m in self.models]
         values["headers"] = dict.fromkeys(self.headers, MASK)
-        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        # A value on one line can have a comment behind it.
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=sys.maxsize)
 
 
 def bearer(path: Path) -> dict[str, str]:

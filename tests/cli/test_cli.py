@@ -7,8 +7,10 @@ import yaml
 
 from sidecar import __version__
 from sidecar.cli import main
+from sidecar.cli.arguments import COMMANDS, EXAMPLES
 from sidecar.config import Settings
 from sidecar.demo import OWN
+from tests.support import sidecar
 
 pytestmark = pytest.mark.usefixtures("restored_signals")
 
@@ -220,3 +222,28 @@ def test_a_reload_asked_for_too_early_ends_nothing(command, handler):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     assert main([command, "--jitter=7"]) == 2
     assert signal.getsignal(signal.SIGHUP) is handler
+
+
+def test_config_says_of_each_value_that_is_no_default_where_it_comes_from(tmp_path):
+    file = tmp_path / "sidecar.yaml"
+    file.write_text("timeout_seconds: 1\nperiod_seconds: 5\nheaders: {a: b}\n")
+    done = sidecar("config", f"--config={file}", "--jitter=0.2", SIDECAR_MODELS="a")
+    lines = done.stdout.splitlines()
+    assert f"timeout_seconds: 1.0 # {file}" in lines
+    assert "period_seconds: 5.0" in lines  # given, and the default
+    assert "jitter: 0.2 # --jitter" in lines
+    assert "models: # SIDECAR_MODELS" in lines
+    assert f"headers: # {file}" in lines
+    assert yaml.safe_load(done.stdout)["models"][0]["name"] == "a"
+    assert sum("#" in line for line in lines) == 4
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_has_groups_defaults_and_an_example(command):
+    text = sidecar(command, "--help").stdout
+    assert f"example: {EXAMPLES[command].partition(' ')[0]}" in text
+    if command != "doctor":
+        assert "How often:" in text
+        assert "(default: 5)" in text
+        assert "(default: none)" in text
+        assert "None" not in text

@@ -80,14 +80,14 @@ class Podman:
         """Runs a command of the image to its end."""
         return self("run", "--rm", *HARDENED, *options, self.image, *args, check=False)
 
-    def make_image(self) -> str:
-        """Builds the image by `make image`. Returns the name of its base."""
+    def make_image(self, *more: str) -> str:
+        """Builds the image by `make image`, with more options. Returns the name of its base."""
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             # What former builds left; younger ones are the cache of the next.
             self("image", "prune", "--force", "--filter=until=24h")
             base = self._base()
-            options = " ".join(("--network=host", *self._secrets()))
+            options = " ".join(("--network=host", *self._secrets(), *more))
             self._run(
                 "make", "-C", str(ROOT), "image", "ENGINE=podman", f"IMAGE={NAME}",
                 f"BASE={base}", f"SOURCE={SOURCE}", f"IMAGE_OPTIONS={options}",

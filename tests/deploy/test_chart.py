@@ -60,7 +60,7 @@ def test_the_charts_readme_names_each_template():
     }
     told = set(re.findall(r"^\| `([^`]+)`", (LIBRARY / "README.md").read_text(), re.MULTILINE))
     inner = {f"{OWN}.values", f"{OWN}.port", f"{OWN}.drain"}
-    assert told == defined - inner
+    assert {name for name in told if name.startswith(OWN)} == defined - inner
 
 
 def test_a_library_renders_nothing_by_itself():
@@ -99,7 +99,8 @@ def test_the_pod_to_be_pasted_has_the_sidecar_of_the_component(tmp_path):
     file.write_text("server_url: localhost:8001\nmodels: [resnet50, 'bert:3']\ncanary: auto\n")
     mounted = {variable["name"]: variable["value"] for variable in theirs.pop("env")}
     mounted["SIDECAR_CONFIG"] = str(file)
-    assert sidecar("config", **environment).stdout == sidecar("config", **mounted).stdout != ""
+    both = [parse(sidecar("config", **given).stdout) for given in (environment, mounted)]
+    assert both[0] == both[1] != []
     del theirs["volumeMounts"]
     assert ours == theirs
 

@@ -332,3 +332,13 @@ def test_the_doctor_examines_manifests_in_it(image):
     mount = f"--volume={file}:/pod.yaml:ro"
     done = image.podman.run("doctor", "/pod.yaml", options=(mount,))
     assert "1 pod with an inference server: 0 errors, 0 warnings" in done.stdout
+
+
+def test_two_builds_have_the_same_layers(image):
+    again = Podman()
+    again.make_image("--no-cache")
+    both = [
+        json.loads(image.podman("image", "inspect", name).stdout)[0]["RootFS"]["Layers"]
+        for name in (image.podman.image, again.image)
+    ]
+    assert both[0] == both[1]
