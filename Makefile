@@ -41,7 +41,7 @@ TIMESTAMP := $(if $(findstring podman,$(ENGINE)),--timestamp $(SOURCE_DATE_EPOCH
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
   --only-binary :all: --generate-hashes --custom-compile-command 'make lock'
 
-.PHONY: help demo image test coverage lint format clean interop faults soak page deploy-checks release-checks e2e \
+.PHONY: help demo image test coverage lint format clean interop faults soak page deploy-checks release-checks bench e2e \
   test-lowest test-protobuf check dist sbom chart mixin notes print-version share protos dashboard screenshots docs \
   version lock
 
@@ -107,6 +107,9 @@ deploy-checks: $(VENV)/.deploy  ## what stands in deploy/, and the image, withou
 
 release-checks: $(VENV)/.release  ## what a release is made of: equal builds, SBOM, chart, mixin, completions
 	$(BIN)/python -m pytest tests/release
+
+bench: $(VENV)/.test  ## every benchmark with short settings, and what it ran on; BENCH="client web" for some
+	$(BIN)/python -m benchmarks $(BENCH)
 
 e2e: $(VENV)/.deploy  ## in a real cluster: KUBECONFIG=... make e2e IMAGE=the-image-as-the-nodes-find-it
 	IMAGE='$(IMAGE)' $(BIN)/python -m pytest tests/e2e

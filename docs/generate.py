@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs import chart, diagram, reference
+from docs import chart, diagram, reference, series
 
 ROOT = Path(__file__).parents[1]
 DIAGRAM = ROOT / "docs" / "states.svg"
@@ -27,6 +27,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[str], str]]] = {
     "docs/how-it-decides.md": {"reasons": reference.reasons, "states": diagram.table},
     "docs/check.md": {"exit-codes": reference.exit_codes},
     "docs/doctor.md": {"mistakes": reference.mistakes},
+    "docs/scale.md": {"series": series.formula},
     "deploy/helm/inference-health-sidecar/README.md": {"values": chart.values},
 }
 

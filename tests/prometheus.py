@@ -14,8 +14,9 @@ from tests.support import free_port, http_get, require_program, wait_until
 class Prometheus:
     """Its API."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pid: int) -> None:
         self._port = port
+        self.pid = pid
 
     def get(self, path: str, **query: str | list[str]) -> Any:
         """The `data` of one answer."""
@@ -50,7 +51,7 @@ def prometheus(folder: Path, config: dict[str, Any]) -> Iterator[Prometheus]:
     log = folder / "prometheus.log"
     with log.open("wb") as stream, subprocess.Popen(command, stderr=stream) as popen:
         try:
-            running = Prometheus(port)
+            running = Prometheus(port, popen.pid)
             wait_until(lambda: running.is_up() or popen.poll() is not None, within=20)
             assert popen.poll() is None, log.read_text()
             yield running

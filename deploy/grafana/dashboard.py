@@ -49,7 +49,7 @@ def fleet() -> list[Panel]:
     ready = (
         f'(inference_health_passing{{probe="readyz", {FLEET}}} or ignoring (probe) {sidecars} * 0)'
     )
-    failures = f"inference_poll_failures_total{{{FLEET}}}"
+    failures = f"namespace:inference_poll_failures:rate5m{{{FLEET}}}"
     share = number(
         "Share ready, worst workload",
         f"min(avg by (namespace, workload) ({ready}))",
@@ -85,7 +85,8 @@ def fleet() -> list[Panel]:
             "Pending and firing, by deploy/prometheus/rules.yaml. See deploy/runbook.md."
         ),
         curves("Failed questions by reason", "reqps")
-        .with_target(query(f"sum by (reason) (rate({failures}[$__rate_interval]))", "{{reason}}"))
+        .with_target(query(f"sum by (reason) ({failures})", "{{reason}}"))
+        .description("By deploy/prometheus/rules.yaml.")
         .stacking(common.StackingConfig().mode(shown.StackingMode.NORMAL))
         .span(24),
     ]
