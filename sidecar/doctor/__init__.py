@@ -1,8 +1,10 @@
 """`sidecar doctor`: finds mistakes in manifests of pods with inference servers.
 
 documents.py    reads YAML and JSON, with lines and comments
+nodes.py        what stands at a path
 servers.py      the inference servers that are recognised
-pods.py         the pods that documents make, with Kubernetes' defaults
+containers.py   a container and its probes, with the kubelet's defaults
+pods.py         the pods that documents make
 settings.py     the settings of the sidecar in a pod
 findings.py     what a rule finds, and the corrected YAML
 rules/          one rule for each mistake

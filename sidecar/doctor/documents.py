@@ -1,17 +1,17 @@
 """The documents of a stream: YAML or JSON, with lines and comments; and what cannot be read."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from sidecar.doctor.nodes import Path, items, text
+
 MAX_BYTES = 5_000_000  # of one file
 MAX_NODES = 100_000  # of one document, with every alias written out
-
-Path = tuple[str | int, ...]
 
 # Whose documents are looked at. The others are known and have no pods, or are named.
 # fmt: off
@@ -221,41 +221,3 @@ def _lines(node: Any) -> Iterator[int]:
 def one_line(error: object) -> str:
     """The text of an error in one line of moderate length."""
     return " ".join(str(error).split())[:200]
-
-
-def text(node: Any, *path: str) -> str:
-    """The text at a path; empty where there is none."""
-    found = at(node, *path)
-    return str(found) if isinstance(found, str) else ""
-
-
-def at(node: Any, *path: str | int) -> Any:
-    """What stands at a path; None where there is nothing."""
-    for part in path:
-        if isinstance(node, Mapping):
-            node = node.get(part)
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            node = node[part]
-        else:
-            return None
-    return node
-
-
-def items(node: Any, *path: str) -> list[Any]:
-    """The items of the list at a path; none where there is no list."""
-    found = at(node, *path)
-    return list(found) if isinstance(found, Sequence) and not isinstance(found, str) else []
-
-
-def plain(node: Any) -> Any:
-    """What a node holds, without its comments and places."""
-    if isinstance(node, Mapping):
-        return {key: plain(value) for key, value in node.items()}
-    return [plain(item) for item in node] if isinstance(node, list) else node
-
-
-def number(node: Any, *path: str, default: float) -> float:
-    """The number at a path; the default where there is none."""
-    found = at(node, *path)
-    is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    return float(found) if is_number else default

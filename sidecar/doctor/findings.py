@@ -10,8 +10,11 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from sidecar.doctor.documents import Document, Path, at
-from sidecar.doctor.pods import Container, Pod
+from sidecar.config import Settings
+from sidecar.doctor.containers import Container
+from sidecar.doctor.documents import Document
+from sidecar.doctor.nodes import Path, at
+from sidecar.doctor.pods import Pod
 from sidecar.doctor.settings import SidecarSettings
 
 
@@ -57,7 +60,7 @@ class Case:
     read: SidecarSettings | None
 
     @property
-    def settings(self) -> Any:
+    def settings(self) -> Settings | None:
         """The sidecar's settings; None where they cannot be known."""
         return self.read.settings if self.read else None
 

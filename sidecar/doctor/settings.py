@@ -7,8 +7,9 @@ from typing import NamedTuple
 import yaml
 
 from sidecar.config import BadSettings, Settings, load_text
-from sidecar.doctor.documents import at, items, text
-from sidecar.doctor.pods import Container, Pod
+from sidecar.doctor.containers import Container
+from sidecar.doctor.nodes import at, items, text
+from sidecar.doctor.pods import Pod
 
 PREFIX, CONFIG = "SIDECAR_", "SIDECAR_CONFIG"
 

@@ -8,9 +8,9 @@ import math
 from typing import NamedTuple
 
 from sidecar.config import Settings
+from sidecar.doctor.containers import Probe
 from sidecar.doctor.findings import Case
-from sidecar.doctor.pods import Probe
-from sidecar.doctor.rules.probes import READY
+from sidecar.doctor.rules.liveness import READY
 from sidecar.doctor.rules.termination import exit_seconds
 
 NEVER = "never"

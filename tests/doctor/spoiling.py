@@ -7,11 +7,12 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from sidecar.doctor import servers
-from sidecar.doctor.documents import Document, at, read
+from sidecar.doctor.documents import Document, read
 from sidecar.doctor.examination import examine
 from sidecar.doctor.findings import Case
+from sidecar.doctor.nodes import at
 from sidecar.doctor.pods import RUNTIMES, Pod, pods
-from sidecar.doctor.rules.sidecar import served_models
+from sidecar.doctor.rules.sidecar_settings import served_models
 from sidecar.doctor.rules.termination import exit_seconds
 
 # False where the pod cannot have the mistake.

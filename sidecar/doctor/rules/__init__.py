@@ -1,9 +1,29 @@
 """The kinds of mistakes, each with the rule that finds it.
 
-To add one, write a function with `@rule` in the module of its subject, a manifest that has it
-and one that nearly has it in tests/doctor/, and run `make docs`.
+To add one, write a function with `@rule` in the module of its subject, a way to make it and a way
+nearly to make it in tests/doctor/, and run `make docs`.
 """
 
-from sidecar.doctor.rules import probes, scaling, server, sidecar, termination
+from sidecar.doctor.rules import (
+    handlers,
+    liveness,
+    readiness,
+    scaling,
+    server,
+    sidecar,
+    sidecar_probes,
+    sidecar_settings,
+    termination,
+)
 
-__all__ = ["probes", "scaling", "server", "sidecar", "termination"]
+__all__ = [
+    "handlers",
+    "liveness",
+    "readiness",
+    "scaling",
+    "server",
+    "sidecar",
+    "sidecar_probes",
+    "sidecar_settings",
+    "termination",
+]

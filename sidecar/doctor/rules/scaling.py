@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from sidecar.doctor.documents import Document, at
+from sidecar.doctor.documents import Document
 from sidecar.doctor.findings import ERROR, WARNING, Case, Found, rule
+from sidecar.doctor.nodes import at
 
 SEVERAL = 2
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from sidecar.doctor.containers import Container
 from sidecar.doctor.findings import ERROR, WARNING, Case, Edit, Found, in_container, in_pod, rule
-from sidecar.doctor.pods import Container
 
 SPARE_SECONDS = 5
 UNKNOWN_EXIT_SECONDS = 5
