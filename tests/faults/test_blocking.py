@@ -290,6 +290,35 @@ def test_a_slow_look_up_of_the_name_holds_up_no_endpoint_and_not_the_end(slow, t
     note("the look-up hangs, the server is killed", AS_WITHOUT)
 
 
+def test_a_service_accounts_files_that_hang_hold_up_no_endpoint_and_not_the_end(
+    slow, toy, tmp_path, note
+):
+    code = (
+        f"{IMPATIENT} from functools import partial; from pathlib import Path;"
+        "from sidecar.outputs import kubernetes; kubernetes.ApiServer ="
+        f" partial(kubernetes.ApiServer, directory=Path({str(slow.folder)!r})); {MAIN}"
+    )
+    for name in ("token", "namespace", "ca.crt"):
+        slow.put(name, "text")
+    events = ("--kubernetes-events=true", "--pod-name=a", "--pod-uid=b")
+    flags = (f"--server-url={toy.url}", "--models=a", *events)
+    environment = {**slow.environment, "KUBERNETES_SERVICE_HOST": "127.0.0.1"}
+    program = (sys.executable, "-c", code)
+    failed = 'inference_kubernetes_events_total{result="failed"}'
+    with running_sidecar(tmp_path / "log", *flags, program=program, **environment) as sidecar:
+        sidecar.wait_for("/readyz", 200)
+        with Pauses(sidecar.port) as pauses:
+            bound = pauses.in_each_window() + PAUSE
+            slow.set(OPEN, FOR_EVER)
+            toy.tell(models={"a": False})
+            before = sidecar.metric(failed)
+            wait_until(lambda: sidecar.metric(failed) > before, within=30)
+            assert pauses.in_each_window() < bound
+            sidecar.wait_for("/readyz", 503)
+        ends(sidecar)
+    note("the files of the service account hang, with Kubernetes Events on", AS_WITHOUT)
+
+
 def test_a_scrape_that_hangs_holds_up_no_endpoint_and_not_the_end(slow, toy, tmp_path, note):
     environment = slow.environment | {"SLOW_PATHS": "/proc/"}
     flags = (f"--server-url={toy.url}", "--models=a")
