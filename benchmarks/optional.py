@@ -17,8 +17,8 @@ from tests.support import free_port, running_sidecar
 from tests.toy import ToyProcess
 
 MODELS = [f"m{n}" for n in range(10)]
-RUNS = 5
-SECONDS = 10
+RUNS = 3
+SECONDS = 5
 
 # Starts the sidecar of the folder that is its first argument.
 OF_A_FOLDER = """
