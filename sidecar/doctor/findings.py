@@ -70,7 +70,7 @@ class Found:
     """One place where the mistake of a rule is.
 
     path:   what is wrong, or what lacks something.
-    shown:  the part that is printed, corrected.
+    shown:  the part that is printed, corrected; and also, other parts.
     """
 
     document: Document
@@ -79,6 +79,7 @@ class Found:
     edits: tuple[Edit, ...] = ()
     shown: Path = ()
     container: str = ""
+    also: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +107,12 @@ class Finding:
         data = copy.deepcopy(self.found.document.data)
         for path, value in self.found.edits:
             edit(data, path, value)
-        shown = self.found.shown
-        name = next((str(part) for part in reversed(shown) if isinstance(part, str)), "")
-        part = at(data, *shown)
-        if shown and isinstance(shown[-1], int):
-            part = [part]
-        return _dump({name: part})
+        parts = {}
+        for shown in (self.found.shown, *self.found.also):
+            name = next((str(part) for part in reversed(shown) if isinstance(part, str)), "")
+            part = at(data, *shown)
+            parts[name] = [part] if shown and isinstance(shown[-1], int) else part
+        return _dump(parts)
 
 
 Rule = Callable[[Case], Iterator[Found]]

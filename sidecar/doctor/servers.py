@@ -24,6 +24,7 @@ class Server(NamedTuple):
     speaks_oip:   whether it speaks the Open Inference Protocol over gRPC.
     model_flags, model_variables:  which name the models that it serves.
     exit_seconds: for how long it ends requests after SIGTERM.
+    live_path, ready_path:  what to ask it itself.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Server(NamedTuple):
     model_flags: tuple[str, ...] = ()
     model_variables: tuple[str, ...] = ()
     exit_seconds: float = 5
+    live_path: str = "/v2/health/live"
+    ready_path: str = "/v2/health/ready"
 
 
 _OIP_PATHS = r"/v2(/.*)?"
@@ -90,6 +93,8 @@ TORCHSERVE = Server(
     rf"/ping|/predictions/.*|/api-description|/v1/.*|{_OIP_PATHS}",
     r"/v1/models/.+|/v2/models/.+/ready",
     exit_seconds=10,
+    live_path="/ping",
+    ready_path="/ping",
 )
 OPENVINO = Server(
     "OpenVINO Model Server",
@@ -113,6 +118,8 @@ VLLM = Server(
     r"/v1/models",
     speaks_oip=False,
     exit_seconds=10,
+    live_path="/health",
+    ready_path="/health",
 )
 SERVERS = (TRITON, MLSERVER, TORCHSERVE, OPENVINO, VLLM, KSERVE)
 

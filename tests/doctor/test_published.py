@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.doctor.examination import examine
+from sidecar.doctor.findings import edit
+from tests.doctor.spoiling import found, parsed, written
 
 TEXT = Path(__file__).with_name("published.yaml").read_text()
 PARTS = re.split(r"(?m)^---\n(?=# \d+ )", TEXT)
@@ -36,6 +38,26 @@ def test_what_is_found_is_what_a_reader_would_say(name):
     assert report.problems == []
     found = {finding.mistake.identifier for finding in report.findings}
     assert found == expected, [(f.mistake.identifier, f.found.message) for f in report.findings]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_corrected_has_no_other_mistake(name):
+    part, expected = CASES[name]
+    for way in sorted(expected):
+        assert set(found(corrected(part, way))) <= expected, way
+
+
+def corrected(text: str, way: str) -> str:
+    """The text once every edit for a mistake was made."""
+    documents, _ = parsed(text)
+    report = examine([("published.yaml", text.encode())])
+    for finding in report.findings:
+        if finding.mistake.identifier == way:
+            first = finding.found.document
+            (same,) = [d for d in documents if (d.kind, d.name) == (first.kind, first.name)]
+            for path, value in finding.found.edits:
+                edit(same.data, path, value)
+    return written(documents)
 
 
 def test_the_pods_of_one_stream_are_told_apart():

@@ -14,6 +14,7 @@ from sidecar.doctor.findings import (
     in_container,
     rule,
 )
+from sidecar.doctor.rules.questions import question
 
 INTERPRETERS = re.compile(r"python[\d.]*|node|java|ruby|perl|php|sidecar")
 SHELLS = re.compile(r"(ba|da|a|z)?sh")
@@ -24,7 +25,7 @@ PREFIXES = re.compile(r"exec|env|nice|timeout|\w+=.*|-.*|[\d.]+s?")
     "IHS010",
     ERROR,
     "A probe names a port that its container does not declare",
-    why="The kubelet looks for the name in the ports of the container that has the probe, and nowhere else. The probe fails always.",
+    why="The kubelet looks for the name in the ports of the container that has the probe, and nowhere else. The probe always fails.",
     instead="Use the number of the port.",
 )
 def unknown_port_name(case: Case) -> Iterator[Found]:
@@ -72,7 +73,7 @@ def _wrong_port(probe: Probe, case: Case) -> tuple[int, int] | None:
     "IHS011",
     ERROR,
     "A probe asks a port that does not answer it",
-    why="The probe fails always: the port is that of gRPC, of the metrics or of nothing, or it is not the sidecar's.",
+    why="The probe always fails: the port is that of gRPC, of the metrics or of nothing, or it is not the sidecar's.",
     instead="Ask the HTTP port of the server, or http_port of the sidecar (9808).",
 )
 def wrong_port(case: Case) -> Iterator[Found]:
@@ -89,7 +90,7 @@ def wrong_port(case: Case) -> Iterator[Found]:
     "IHS012",
     ERROR,
     "A probe asks a path that is not served",
-    why="The answer is 404, so that the probe fails always: the container is restarted or never becomes ready.",
+    why="The answer is 404, so that the probe always fails: the container is restarted or never becomes ready.",
     instead="Ask a path that the server has (docs of the server), or an endpoint of the sidecar.",
 )
 def wrong_path(case: Case) -> Iterator[Found]:
@@ -102,8 +103,7 @@ def wrong_path(case: Case) -> Iterator[Found]:
         if case.settings and server.number_of(probe.port) == case.settings.http_port:
             yield _not_served(server, probe, "the sidecar", "/healthz")
         elif not re.fullmatch(known.paths, probe.http_path):
-            ready = "ready" if probe.kind == "readinessProbe" else "live"
-            path = f"/v2/health/{ready}" if known.speaks_oip else "/health"
+            path = known.live_path if probe.kind == "livenessProbe" else known.ready_path
             yield _not_served(server, probe, known.name, path)
     for probe in case.sidecar.probes if case.sidecar else ():
         if probe.handler == "httpGet" and not probe.http_path.startswith(SIDECAR_PATHS):
@@ -135,13 +135,10 @@ def grpc_probe(case: Case) -> Iterator[Found]:
         if case.settings and case.settings.grpc_port == server.number_of(probe.port):
             continue
         message = (
-            f"{server.server.name} does not implement grpc.health.v1, so the probe fails always"
-        )
-        path = {"livenessProbe": "/healthz", "readinessProbe": "/readyz"}.get(
-            probe.kind, "/startupz"
+            f"{server.server.name} does not implement grpc.health.v1, so the probe always fails"
         )
         edits: list[Edit] = [((probe.kind, "grpc"), Removed)]
-        edits.append(((probe.kind, "httpGet"), {"path": path, "port": SIDECAR_PORT}))
+        edits.append(((probe.kind, "httpGet"), question(case, probe.kind)))
         yield in_container(server, message, *edits, place=(probe.kind,))
 
 
@@ -160,8 +157,8 @@ def _programs(words: list[str]) -> Iterator[str]:
     "IHS014",
     WARNING,
     "An exec probe starts an interpreter",
-    why="Each run costs a start of the interpreter in the container of the server: tenths of a second of CPU, and time-outs"
-    " when the server is busy. The time-out ends the probe; the process may go on.",
+    why="Each run costs a start of the interpreter in the container of the server: tenths of a second of CPU, and timeouts"
+    " when the server is busy. The timeout ends the probe; the process may go on.",
     instead="Use httpGet. The sidecar asks the server over a connection that it keeps, and answers from memory.",
 )
 def interpreter(case: Case) -> Iterator[Found]:
@@ -170,8 +167,6 @@ def interpreter(case: Case) -> Iterator[Found]:
         program = next(filter(INTERPRETERS.fullmatch, _programs(probe.words)), "")
         if program:
             message = f"each {probe.period:g} s a process of {program} is started"
-            path = {"livenessProbe": "/healthz", "readinessProbe": "/readyz"}
             edits: list[Edit] = [((probe.kind, "exec"), Removed)]
-            new = {"path": path.get(probe.kind, "/startupz"), "port": SIDECAR_PORT}
-            edits.append(((probe.kind, "httpGet"), new))
+            edits.append(((probe.kind, "httpGet"), question(case, probe.kind)))
             yield in_container(case.server, message, *edits, place=(probe.kind,))

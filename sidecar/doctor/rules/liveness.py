@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from sidecar.doctor.containers import SIDECAR_PORT, Container, Probe
+from sidecar.doctor.containers import Container, Probe
 from sidecar.doctor.findings import (
     ERROR,
     WARNING,
@@ -15,15 +15,11 @@ from sidecar.doctor.findings import (
     rule,
 )
 from sidecar.doctor.nodes import plain
+from sidecar.doctor.rules.questions import question
 
 READY = re.compile(r"ready|readiness")
 BUSY_SECONDS = 30  # for which a server must be able to be slow, and a sidecar to come back
 STARTUP = {"periodSeconds": 10, "timeoutSeconds": 2, "failureThreshold": 180}
-
-
-def endpoint(path: str, **numbers: int) -> dict[str, object]:
-    """A probe that asks the sidecar."""
-    return {"httpGet": {"path": path, "port": SIDECAR_PORT}, **numbers}
 
 
 def _asks_readiness(probe: Probe, server: Container) -> bool:
@@ -49,14 +45,11 @@ def liveness_asks_readiness(case: Case) -> Iterator[Found]:
     probe = case.server.probe("livenessProbe")
     if probe and _asks_readiness(probe, case.server):
         asked = probe.http_path if probe.handler == "httpGet" else " ".join(probe.words) or "readyz"
-        kind = ("livenessProbe", "httpGet")
-        edits: list[Edit] = []
-        if probe.asks_sidecar or case.sidecar:
-            edits = [((*kind, "path"), "/healthz"), ((*kind, "port"), SIDECAR_PORT)]
-        elif case.server.server and case.server.server.speaks_oip:
-            edits = [((*kind, "path"), "/v2/health/live")]
-        if probe.handler != "httpGet":
-            edits = [(("livenessProbe", probe.handler), Removed), *edits]
+        edits: list[Edit] = [(("livenessProbe", probe.handler), Removed)]
+        if probe.handler == "httpGet":  # in its place, for the comments there
+            edits = []
+        new = question(case, "livenessProbe")
+        edits += [(("livenessProbe", "httpGet", key), value) for key, value in new.items()]
         message = (
             f"it asks {asked}: the server is restarted while it loads a model or has a broken one"
         )
@@ -69,7 +62,7 @@ def liveness_asks_readiness(case: Case) -> Iterator[Found]:
     "There is a livenessProbe and no startupProbe",
     why="Until its models are loaded a server may not answer. Without a startupProbe the livenessProbe counts from the"
     " start, and kills a server that loads for longer than it allows, again and again. An initialDelaySeconds instead"
-    " delays every restart's first check, and is too short one day.",
+    " delays every restart's first check, and will be too short one day.",
     instead="Add a startupProbe whose periodSeconds x failureThreshold is longer than the slowest load.",
 )
 def no_startup(case: Case) -> Iterator[Found]:
@@ -78,7 +71,9 @@ def no_startup(case: Case) -> Iterator[Found]:
     if not liveness or case.server.probe("startupProbe"):
         return
     same = {k: plain(v) for k, v in liveness.raw.items() if k == liveness.handler}
-    probe = endpoint("/startupz", **STARTUP) if case.sidecar else {**same, **STARTUP}
+    if case.sidecar or liveness.handler not in ("httpGet", "grpc"):
+        same = {"httpGet": question(case, "startupProbe")}
+    probe = {**same, **STARTUP}
     message = f"a load of more than {liveness.budget:g} s is killed by the livenessProbe"
     edit: Edit = (("startupProbe",), probe)
     place = ("livenessProbe",)
@@ -91,7 +86,7 @@ def no_startup(case: Case) -> Iterator[Found]:
     "The startupProbe allows less time than the initialDelaySeconds that was left",
     why="An initialDelaySeconds of the livenessProbe says how long somebody once found a load to take. A startupProbe that"
     " allows less kills the container before that.",
-    instead="Give the startupProbe at least that time, and take the initialDelaySeconds away: it begins to count after the"
+    instead="Give the startupProbe at least that time, and remove the initialDelaySeconds: it begins to count after the"
     " startupProbe.",
 )
 def startup_too_short(case: Case) -> Iterator[Found]:
@@ -107,12 +102,12 @@ def startup_too_short(case: Case) -> Iterator[Found]:
 @rule(
     "IHS006",
     WARNING,
-    "The livenessProbe has a time-out of a second",
+    "The livenessProbe has a timeout of a second",
     why="The default of timeoutSeconds is 1. A server that computes may answer later than that without being dead.",
     instead="Set timeoutSeconds to what a busy server needs for an answer; 2 where the sidecar is asked, 5 or more for a server.",
 )
 def short_timeout(case: Case) -> Iterator[Found]:
-    """A livenessProbe of the server with the kubelet's default time-out."""
+    """A livenessProbe of the server with the kubelet's default timeout."""
     probe = case.server.probe("livenessProbe")
     if probe and probe.timeout < 2:
         set_or_not = "is" if "timeoutSeconds" in probe.raw else "is not set, and so"
@@ -143,7 +138,7 @@ def one_failure(case: Case) -> Iterator[Found]:
     "A server that is busy is killed soon",
     why="A server that computes in the thread that answers, or swaps, or is throttled, does not answer for some seconds."
     " And where the sidecar is asked, a sidecar that has crashed needs time to come back.",
-    instead="Let periodSeconds x failureThreshold of the livenessProbe be a minute. Traffic is stopped by readiness, which is quick.",
+    instead="Set periodSeconds and failureThreshold of the livenessProbe so that their product is a minute. Traffic is stopped by readiness, which is quick.",
 )
 def impatient(case: Case) -> Iterator[Found]:
     """A livenessProbe of the server whose failures add up within half a minute."""
@@ -160,8 +155,8 @@ def impatient(case: Case) -> Iterator[Found]:
     "IHS009",
     ERROR,
     "A livenessProbe or startupProbe has a successThreshold other than 1",
-    why="Kubernetes refuses such a pod: only a readinessProbe may want several successes.",
-    instead="Take it away.",
+    why="Kubernetes refuses such a pod: only a readinessProbe may need several successes.",
+    instead="Remove it.",
 )
 def success_threshold(case: Case) -> Iterator[Found]:
     """A successThreshold that Kubernetes refuses."""

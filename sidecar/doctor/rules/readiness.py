@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from sidecar.doctor.containers import SIDECAR_PORT
 from sidecar.doctor.findings import (
     ERROR,
     WARNING,
@@ -13,6 +12,7 @@ from sidecar.doctor.findings import (
     in_container,
     rule,
 )
+from sidecar.doctor.rules.questions import question
 
 SLOW_READINESS = 30
 LATE_READINESS = 30
@@ -32,11 +32,9 @@ def no_readiness(case: Case) -> Iterator[Found]:
     # KServe gives a model without one a probe of its own.
     if case.sidecar or server.format or server.probe("readinessProbe"):
         return
-    known = server.server
-    port = server.port_of(known.http) if known else None
-    path = "/v2/health/ready" if known and known.speaks_oip else "/health"
-    probe = {"httpGet": {"path": path, "port": port or 8000}, "periodSeconds": 5}
-    edit: Edit = (("readinessProbe",), {**probe, "timeoutSeconds": 5, "failureThreshold": 3})
+    numbers = {"periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3}
+    probe = {"httpGet": question(case, "readinessProbe"), **numbers}
+    edit: Edit = (("readinessProbe",), probe)
     message = "there is no readinessProbe, so traffic comes before the models are loaded"
     yield in_container(server, message, edit, shown=("readinessProbe",))
 
@@ -46,7 +44,7 @@ def no_readiness(case: Case) -> Iterator[Found]:
     WARNING,
     "The readinessProbe waits before it asks",
     why="An initialDelaySeconds of a readinessProbe keeps a server that is ready out of the Service, at every start.",
-    instead="Take it away. A readinessProbe that fails costs nothing; a startupProbe decides how long a load may take.",
+    instead="Remove it. A readinessProbe that fails costs nothing; a startupProbe decides how long a load may take.",
 )
 def late_readiness(case: Case) -> Iterator[Found]:
     """A long initialDelaySeconds of a readinessProbe."""
@@ -72,12 +70,7 @@ def open_port(case: Case) -> Iterator[Found]:
     if probe and probe.handler == "tcpSocket":
         message = "tcpSocket proves that a port is open, not that a model works"
         edits: list[Edit] = [(("readinessProbe", "tcpSocket"), Removed)]
-        known = case.server.server
-        port: int | str | None = SIDECAR_PORT if case.sidecar else None
-        path = "/readyz" if case.sidecar else "/v2/health/ready"
-        if port is None and known:
-            port, path = case.server.port_of(known.http), path if known.speaks_oip else "/health"
-        edits.append((("readinessProbe", "httpGet"), {"path": path, "port": port or "http"}))
+        edits.append((("readinessProbe", "httpGet"), question(case, "readinessProbe")))
         yield in_container(case.server, message, *edits, place=("readinessProbe",))
 
 
@@ -86,7 +79,7 @@ def open_port(case: Case) -> Iterator[Found]:
     WARNING,
     "A server that has failed keeps its traffic for long",
     why="Requests go to it until the readinessProbe has failed often enough.",
-    instead="Let periodSeconds x failureThreshold of the readinessProbe be 10 to 20 seconds.",
+    instead="Set periodSeconds and failureThreshold of the readinessProbe so that their product is 10 to 20 seconds.",
 )
 def slow_readiness(case: Case) -> Iterator[Found]:
     """A readinessProbe of the server that needs more than half a minute."""

@@ -45,7 +45,7 @@ def _budget(document: Document, field: str, replicas: int) -> int | None:
     ERROR,
     "The PodDisruptionBudget protects nothing, or lets no node be drained",
     why="With minAvailable: 0, or a maxUnavailable of all replicas, everything may be evicted at once. With maxUnavailable: 0, or a minAvailable of"
-    " all replicas, nothing may, so that a drain of the node waits for ever.",
+    " all replicas, nothing may, so that a drain of the node waits forever.",
     instead="Set maxUnavailable: 1.",
 )
 def useless_budget(case: Case) -> Iterator[Found]:

@@ -22,7 +22,7 @@ def _is(case: Case, server: servers.Server) -> bool:
     instead="Make terminationGracePeriodSeconds longer than the preStop and --exit-timeout-secs.",
 )
 def long_exit(case: Case) -> Iterator[Found]:
-    """An exit time-out of Triton above the grace period."""
+    """An exit timeout of Triton above the grace period."""
     given = case.server.flags("--exit-timeout-secs")
     if _is(case, servers.TRITON) and given and given[-1].isdigit() and case.pod.outer:
         seconds = int(given[-1])
@@ -37,7 +37,7 @@ def long_exit(case: Case) -> Iterator[Found]:
     ERROR,
     "Triton is ready without its models",
     why="With --strict-readiness=false Triton is ready as soon as it answers, whether its models are loaded or not.",
-    instead="Take the flag away, or let the sidecar check each model.",
+    instead="Remove the flag, or let the sidecar check each model.",
 )
 def lax_readiness(case: Case) -> Iterator[Found]:
     """Triton with --strict-readiness=false."""
@@ -77,10 +77,10 @@ def poll_mode(case: Case) -> Iterator[Found]:
     WARNING,
     "MLServer computes in the thread that answers",
     why="With MLSERVER_PARALLEL_WORKERS=0 MLServer answers nothing while it infers: busy looks like dead.",
-    instead="Leave the workers on, or make the time-out longer than three times the longest inference: timeout_seconds: 16 and period_seconds: 17 for 5 seconds.",
+    instead="Leave the workers on, or make the timeout longer than three times the longest inference: timeout_seconds: 16 and period_seconds: 17 for 5 seconds.",
 )
 def no_workers(case: Case) -> Iterator[Found]:
-    """MLServer without workers, and a short time-out."""
+    """MLServer without workers, and a short timeout."""
     if (
         not _is(case, servers.MLSERVER)
         or case.server.variables.get("MLSERVER_PARALLEL_WORKERS") != "0"
@@ -91,7 +91,7 @@ def no_workers(case: Case) -> Iterator[Found]:
     if asks_itself or (case.settings and case.settings.timeout_seconds < SHORT_TIMEOUT):
         seconds = case.settings.timeout_seconds if case.settings else probe.timeout if probe else 1
         message = (
-            f"without workers it does not answer while it infers, and the time-out is {seconds:g} s"
+            f"without workers it does not answer while it infers, and the timeout is {seconds:g} s"
         )
         yield in_container(case.server, message, place=("env",))
 

@@ -13,7 +13,7 @@ from sidecar.doctor.findings import (
     in_container,
     rule,
 )
-from sidecar.doctor.rules.liveness import endpoint
+from sidecar.doctor.rules.questions import question
 
 
 @rule(
@@ -37,7 +37,7 @@ def wrong_container(case: Case) -> Iterator[Found]:
     ERROR,
     "The sidecar's startupProbe waits for the server",
     why="A container after a native sidecar starts only when the sidecar's startupProbe has passed. One that waits for the"
-    " server waits for ever, and the pod never starts.",
+    " server waits forever, and the pod never starts.",
     instead="On the sidecar ask /livez. /startupz belongs to the startupProbe of the server's container.",
 )
 def deadlock(case: Case) -> Iterator[Found]:
@@ -57,9 +57,9 @@ def deadlock(case: Case) -> Iterator[Found]:
 @rule(
     "IHS018",
     WARNING,
-    "The sidecar's readinessProbe wants several failures",
+    "The sidecar's readinessProbe needs several failures",
     why="The sidecar has thresholds of its own. More of them in the kubelet only send traffic to a server that has failed.",
-    instead="Set failureThreshold: 1 on the sidecar's readinessProbe; change readiness_failure_threshold where that is too nervous.",
+    instead="Set failureThreshold: 1 on the sidecar's readinessProbe; change readiness_failure_threshold if that is too sensitive.",
 )
 def twice_patient(case: Case) -> Iterator[Found]:
     """A readinessProbe of the sidecar with a failureThreshold above 1."""
@@ -83,7 +83,7 @@ def ungated(case: Case) -> Iterator[Found]:
     probes = (c.probe("readinessProbe") for c in (case.sidecar, case.server) if c)
     if case.sidecar and not any(probe and probe.asks_sidecar == "/readyz" for probe in probes):
         numbers = {"periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 1}
-        edit: Edit = (("readinessProbe",), endpoint("/readyz", **numbers))
+        edit: Edit = (("readinessProbe",), {"httpGet": question(case, "readinessProbe"), **numbers})
         message = "no readinessProbe of the pod asks /readyz"
         yield in_container(case.sidecar, message, edit, shown=("readinessProbe",))
 
@@ -104,7 +104,7 @@ def not_asked(case: Case) -> Iterator[Found]:
             if probe.asks_sidecar or case.server.number_of(probe.port) == port:
                 continue
             edits: list[Edit] = [((kind, probe.handler), Removed)]
-            edits.append(((kind, "httpGet"), {"path": path, "port": port}))
+            edits.append(((kind, "httpGet"), question(case, kind)))
             yield in_container(
                 case.server, f"it does not ask {path} of the sidecar", *edits, place=(kind,)
             )

@@ -1,11 +1,13 @@
 """Mistakes in how a pod ends: IHS022 to IHS027."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sidecar.doctor.containers import Container
 from sidecar.doctor.findings import ERROR, WARNING, Case, Edit, Found, in_container, in_pod, rule
 
 SPARE_SECONDS = 5
+PRE_STOP_SECONDS = 10
 UNKNOWN_EXIT_SECONDS = 5
 
 
@@ -38,7 +40,7 @@ def sleeps_too_long(case: Case) -> Iterator[Found]:
     WARNING,
     "The pod has too little time to end",
     why="After the preStop the server gets SIGTERM and ends its requests in flight. What is not done at the end of the grace period is killed.",
-    instead="Make terminationGracePeriodSeconds at least the preStop plus the longest inference, or the server's own exit time-out.",
+    instead="Make terminationGracePeriodSeconds at least the preStop plus the longest inference, or the server's own exit timeout.",
 )
 def short_grace(case: Case) -> Iterator[Found]:
     """A grace period that does not hold the preStop and the server's own end."""
@@ -63,8 +65,21 @@ def no_pre_stop(case: Case) -> Iterator[Found]:
     lifecycle = case.server.raw.get("lifecycle")
     if not (isinstance(lifecycle, dict) and lifecycle.get("preStop")):
         message = "without a preStop each rolling restart loses requests"
-        edit: Edit = (("lifecycle", "preStop"), {"sleep": {"seconds": 10}})
-        yield in_container(case.server, message, edit, shown=("lifecycle",))
+        edit: Edit = (("lifecycle", "preStop"), {"sleep": {"seconds": PRE_STOP_SECONDS}})
+        found = in_container(case.server, message, edit, shown=("lifecycle",))
+        yield _with_time_to_end(case, found)
+
+
+def _with_time_to_end(case: Case, found: Found) -> Found:
+    """The same with a grace period that holds the preStop, where the pod has less."""
+    needed = int(PRE_STOP_SECONDS + exit_seconds(case.server) + SPARE_SECONDS)
+    if case.pod.outer is None or needed <= case.pod.grace + SPARE_SECONDS:
+        return found
+    document, path = case.pod.outer
+    if document is not found.document:
+        return found
+    place = (*path, "terminationGracePeriodSeconds")
+    return replace(found, edits=(*found.edits, (place, needed)), also=(place,))
 
 
 @rule(
