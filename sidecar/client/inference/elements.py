@@ -88,6 +88,8 @@ def to_bytes(values: Sequence[Any]) -> list[bytes]:
     Raises InvalidInput for an element that is neither str nor bytes-like, or
     that cannot be encoded.
     """
+    if {*map(type, values)} <= {bytes}:
+        return list(values)
     return [value if type(value) is bytes else _to_bytes(value) for value in values]
 
 
@@ -112,8 +114,11 @@ def _to_bytes(value: object) -> bytes:
 
 def join(elements: Sequence[bytes]) -> bytes:
     """Return the elements of a BYTES tensor as raw bytes."""
-    pack = LENGTH.pack
-    return b"".join([part for element in elements for part in (pack(len(element)), element)])
+    # Without a loop in Python, which would take twice as long.
+    parts = [b""] * (2 * len(elements))
+    parts[::2] = map(LENGTH.pack, map(len, elements))
+    parts[1::2] = elements
+    return b"".join(parts)
 
 
 def split(raw: Buffer) -> list[bytes]:
@@ -121,12 +126,19 @@ def split(raw: Buffer) -> list[bytes]:
     data = raw if isinstance(raw, bytes) else bytes(raw)
     read, total = LENGTH.unpack_from, len(data)
     elements: list[bytes] = []
-    start = 0
-    while start < total:
-        content = start + 4
-        end = content + read(data, start)[0] if content <= total else total + 1
-        if end > total:
-            raise InvalidInput(f"raw BYTES are cut short in element {len(elements)}")
-        elements.append(data[content:end])
-        start = end
+    end = 0
+    try:
+        while end < total:
+            (length,) = read(data, end)
+            start = end + 4
+            end = start + length
+            elements.append(data[start:end])
+    except struct.error:
+        raise _cut_short(len(elements)) from None
+    if end > total:
+        raise _cut_short(len(elements) - 1)
     return elements
+
+
+def _cut_short(element: int) -> InvalidInput:
+    return InvalidInput(f"raw BYTES are cut short in element {element}")
