@@ -79,7 +79,7 @@ def after_the_server(case: Case) -> Iterator[Found]:
     "IHS031",
     WARNING,
     "The limits of the sidecar are too low",
-    why="A start takes 0.4 CPU seconds: 20 seconds at a limit of 20m, in which a crashed sidecar may cost a healthy server a restart."
+    why="A start takes about 0.4 CPU seconds: 20 seconds at a limit of 20m, in which a crashed sidecar may cost a healthy server a restart."
     " It needs 70 MiB of memory, more with many models.",
     instead="Set no CPU limit, or 100m and more, and 128Mi of memory.",
 )
