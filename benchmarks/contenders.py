@@ -29,6 +29,7 @@ class Bare:
         channel = grpc.aio.insecure_channel(url, UNLIMITED)
         self._ready: Any = channel.unary_unary(SERVICE + "ModelReady")
         self._infer: Any = channel.unary_unary(SERVICE + "ModelInfer")
+        self._stream: Any = channel.unary_stream(SERVICE + "ModelStreamInfer")
         self._requests: dict[tuple[str, int], bytes] = {}
 
     async def ready(self, _: str) -> bytes:
@@ -38,14 +39,22 @@ class Bare:
 
     async def infer(self, model: str, datatype: str, array: Any) -> bytes:
         """ModelInfer, with bytes that only the first call has to make."""
+        reply: bytes = await self._infer(self._request(model, datatype, array), timeout=60)
+        return reply
+
+    async def stream(self, model: str, datatype: str, array: Any) -> int:
+        """ModelStreamInfer, with such bytes; the number of responses."""
+        call = self._stream(self._request(model, datatype, array), timeout=60)
+        return len([reply async for reply in call])
+
+    def _request(self, model: str, datatype: str, array: Any) -> bytes:
         key = datatype, len(array)
         if key not in self._requests:
             from sidecar import client
 
             tensor = client.InferInput(TENSOR, [len(array)], datatype, array)
             self._requests[key] = client.InferRequest(model, [tensor]).to_bytes()
-        reply: bytes = await self._infer(self._requests[key], timeout=60)
-        return reply
+        return self._requests[key]
 
 
 class Work:
@@ -84,6 +93,12 @@ class Work:
         array = self._array(datatype, elements)
         for _ in range(calls):
             await self._client.infer(MODEL, datatype, array)
+
+    async def stream(self, calls: int, datatype: str, elements: int) -> None:
+        """From an array to many arrays, one stream after the other."""
+        array = self._array(datatype, elements)
+        for _ in range(calls):
+            assert await self._client.stream(MODEL, datatype, array) > 1
 
     async def encode(self, calls: int, datatype: str, elements: int) -> None:
         """An array to the bytes of a request."""

@@ -60,6 +60,17 @@ class Ours:
         return response.outputs[0].as_numpy()
 
 
+    async def stream(self, model: str, datatype: str, array: Any) -> int:
+        """An array there; the number of responses, of each of which the first output is read."""
+        count = 0
+        async for response in self._client.infer_stream(
+            self._request(model, datatype, array, raw=True)
+        ):
+            response.outputs[0].as_numpy()
+            count += 1
+        return count
+
+
 class OursByReference(Ours):
     """This project's client, with arrays given as data."""
 
@@ -136,6 +147,19 @@ class Triton:
         inputs = self._inputs(datatype, array)
         result = await self._client.infer(model, inputs, client_timeout=60)
         return result.as_numpy(result.get_response().outputs[0].name)
+
+    async def stream(self, model: str, datatype: str, array: Any) -> int:
+        """An array there; the number of responses, of each of which the first output is read."""
+
+        async def requests() -> Any:
+            yield {"model_name": model, "inputs": self._inputs(datatype, array)}
+
+        count = 0
+        async for result, error in self._client.stream_infer(requests(), stream_timeout=60):
+            assert error is None
+            result.as_numpy(TENSOR)
+            count += 1
+        return count
 
 
 CLIENTS: dict[str, Any] = {

@@ -66,10 +66,11 @@ class WithParameters:
 
 def without_messages(parameters: Parameters | None) -> Parameters | None:
     """Return the parameters with plain values for messages; a dict without messages as it is."""
-    if not isinstance(parameters, Mapping):
-        return parameters
+    if isinstance(parameters, dict):
+        if not any(map(_is_message, parameters.values())):
+            return parameters
     # Another mapping may be a message's map field, which can be neither copied nor pickled.
-    if isinstance(parameters, dict) and not any(map(_is_message, parameters.values())):
+    elif not isinstance(parameters, Mapping):
         return parameters
     given = {name: (_is_message(value), _simple(value)) for name, value in parameters.items()}
     return {

@@ -41,8 +41,9 @@ def read(data: bytes, model_name: str) -> InferResponse | None:
     wrapped = parts[0] if len(parts) == 1 else b"".join(parts)
     if numbers == {RESPONSE}:
         response = InferResponse.from_grpc(wrapped)
-        final = (response.parameters or {}).get(FINAL) is True
-        return None if final and not response.outputs else response
+        if response.outputs:
+            return response
+        return None if (response.parameters or {}).get(FINAL) is True else response
     if ERROR in numbers and numbers <= {ERROR, RESPONSE}:
         text = [str(content, "utf-8", "replace") for number, content in fields if number == ERROR]
         if text[-1] != model_name and _is_response(wrapped):

@@ -157,7 +157,7 @@ class Tensor(WithParameters):
 
         Raises InvalidInput if it is not bytes-like, or not of the right length.
         """
-        if not isinstance(raw, bytes | bytearray | memoryview):
+        if not isinstance(raw, Buffer):
             raise InvalidInput(f"raw data of type {type(raw).__name__} is not bytes")
         raw = wire.flat(raw)
         shapes.check_size(len(raw), self._datatype, self.shape)
