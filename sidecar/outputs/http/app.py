@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -36,6 +36,8 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Server": "inference-health-sidecar",
 }
+# Those of the answer that the kubelet gets every second; made here, they take a tenth of its time.
+OK_HEADERS = {**HEADERS, "Content-Type": "text/plain; charset=utf-8"}
 
 
 def build_app(
@@ -65,6 +67,8 @@ def build_app(
 
 def _probe(endpoint: str, rule: Rule, snapshot: Callable[[], Snapshot]) -> Handler:
     async def handle(request: web.Request) -> web.Response:
+        if not request.query_string:
+            return _answer(endpoint, rule(snapshot(), frozenset()), verbose=False)
         exclude = frozenset(request.query.getall("exclude", []))
         verdict = rule(snapshot(), exclude)
         unmatched: Collection[str] = ()
@@ -91,7 +95,7 @@ def _answer(
     endpoint: str, verdict: Verdict, verbose: bool, unmatched: Collection[str] = ()
 ) -> web.Response:
     if verdict.passing and not verbose:
-        return web.Response(text="ok")
+        return web.Response(body=b"ok", headers=OK_HEADERS)
     warnings = []
     if unmatched:
         names = ", ".join(json.dumps(name) for name in unmatched)
@@ -199,4 +203,5 @@ def _page() -> Handler:
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(HEADERS)
+    if hdrs.CACHE_CONTROL not in response.headers:
+        response.headers.update(HEADERS)
