@@ -1,5 +1,7 @@
 """All benchmarks one after the other, with short settings, and at the top what they ran on.
 
+At the end the table of what they are to reach, and what of it they did.
+
 python -m benchmarks [NAME ...]
 """
 
@@ -11,16 +13,19 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks import goals
+
 ROOT = Path(__file__).parents[1]
 
 # The short settings; each module's own text has the long ones.
 SHORT = {
     "client": ["5"],
     "scale": ["3"],
-    "web": [],
+    "web": ["2"],
     "footprint": [],
+    "image": ["5"],
     "optional": [],
-    "canary": [],
+    "canary": ["2"],
     "grpc_health": ["50"],
     "reaction": ["--kills", "20", "--freezes", "2", "--outages", "5x3"],
     "fleet": [],
@@ -61,13 +66,21 @@ def main(names: list[str]) -> int:
         sys.exit(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(SHORT)}")
     print(heading())
     failed = 0
+    printed = {}
     for name in names or SHORT:
         began = time.monotonic()
         print(f"## {name}\n", flush=True)
         command = [sys.executable, "-m", f"benchmarks.{name}", *SHORT[name]]
-        done = subprocess.run(command, cwd=ROOT, check=False)
-        failed += done.returncode != 0
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+            assert running.stdout is not None
+            lines = []
+            for line in running.stdout:
+                print(line, end="", flush=True)
+                lines.append(line)
+        failed += running.returncode != 0
+        printed[name] = goals.read(lines)
         print(f"\n{name} took {time.monotonic() - began:.0f} s\n", flush=True)
+    print(goals.report(printed))
     return failed
 
 

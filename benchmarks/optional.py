@@ -1,7 +1,8 @@
 """What does each part that is off by default cost: while it is off, and while it is on?
 
 Memory and CPU of the daemon with ten models: without any of these parts, with each
-of them alone, and of an earlier checkout that has none of them.
+of them alone, with canaries and grpc_port together, and of an earlier checkout that
+has none of them. And the memory beside a process that only imports the same packages.
 
     python -m benchmarks.optional [CHECKOUT]
 """
@@ -12,11 +13,13 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import divide, table
+from benchmarks.footprint import bare_imports
 from benchmarks.processes import cpu, memory
 from tests.support import free_port, running_sidecar
 from tests.toy import ToyProcess
 
 MODELS = [f"m{n}" for n in range(10)]
+BOTH = "canary and grpc_port"
 RUNS = 3
 SECONDS = 5
 
@@ -58,12 +61,15 @@ def main(checkout: Path | None) -> None:
         "discover": (here, ["--discover=true"]),
         "kubernetes_events": (here, ["--kubernetes-events=true", "--pod-name=a", "--pod-uid=b"]),
         "canary": (here, ["--canary=auto"]),
+        BOTH: (here, ["--canary=auto", f"--grpc-port={free_port()}"]),
     }
     if checkout:
         parts["the earlier checkout"] = (checkout, [])
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in parts}
+    bare: list[float] = []
     with ToyProcess(models=dict.fromkeys(MODELS, True)) as toy:
         for _ in range(RUNS):
+            bare.append(bare_imports()[1])
             for name, (folder, flags) in parts.items():
                 figures[name].append(cost(toy.url, folder, *flags))
     shown: dict[str, list[float]] = {}
@@ -73,6 +79,9 @@ def main(checkout: Path | None) -> None:
             shown[f"{what}: {name}"] = each
             if name != "off":
                 shown[f"{what}: {name}, to off"] = divide(each, values["off"])
+    for name in ("off", BOTH):
+        memories = [mib for mib, _ in figures[name]]
+        shown[f"memory: {name}, to the bare imports"] = divide(memories, bare)
     print(table(shown))
 
 

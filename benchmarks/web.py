@@ -21,11 +21,12 @@ from pathlib import Path
 from benchmarks.figures import table
 from benchmarks.processes import cpu, echo_server, endpoint, get, plain_poller
 from sidecar.outputs.http.server import allow_many_connections
-from tests.support import free_port, running_sidecar
+from tests.support import Sidecar, free_port, running_sidecar
 
 REQUESTS, AT_ONCE = 1000, 16
 TURNS = 6  # a run is so many times so many requests to each, in turn
 IDLE, SCRAPERS, ASKED = 1000, 4, 1000
+STATUS, STATUS_OF, STATUSES = "/status of 1,000 models, CPU ms", 1000, 50
 
 BARE = """
 import sys
@@ -145,6 +146,14 @@ async def of_ten_thousand(port: int) -> dict[str, list[float]]:
     return await while_scraped(port, "while 10,000 models are scraped")
 
 
+def cpu_of_status(daemon: Sidecar) -> float:
+    """Milliseconds of CPU for one /status; what the polls take meanwhile is in them."""
+    before = cpu(daemon.process.pid)
+    for _ in range(STATUSES):
+        daemon.get("/status")
+    return (cpu(daemon.process.pid) - before) * 1000 / STATUSES
+
+
 def main(runs: int) -> None:
     """Prints the figures."""
     allow_many_connections()
@@ -170,6 +179,8 @@ def main(runs: int) -> None:
             with running_sidecar(log, *flags, *own) as many:
                 many.wait_for("/readyz", 200, within=60)
                 for _ in range(runs):
+                    if models == STATUS_OF:
+                        figures.setdefault(STATUS, []).append(cpu_of_status(many))
                     for label, values in asyncio.run(measure(many.port)).items():
                         figures.setdefault(label, []).extend(values)
     print(table(figures))
