@@ -83,7 +83,6 @@ class Runtime:
             clock=self._clock,
             sleep=asyncio.sleep,
         )
-        self.history = History((*loaded.checks, *self._discovery.discovered.checks))
         self._counter = PollCounter(time.time)
         self.prober = SwappableProber(Prober(loaded.target, self._clock))
         self._identity = Identity(
@@ -106,6 +105,7 @@ class Runtime:
         thresholds = settings.liveness, settings.readiness
         health = Health.initial((), self._clock(), *thresholds, loaded.judging)
         health = self._asking(health, loaded)
+        self.history = History(health.checks)
         observers: list[Observer] = [self._counter, log.log_change, self.history]
         observers += [self._canaries, self._identity, self._discovery]
         if self._grpc_health:

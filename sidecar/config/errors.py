@@ -1,5 +1,7 @@
 """The text of each settings error: pydantic's own, or ours in its place."""
 
+from dataclasses import fields
+
 from pydantic_core import ErrorDetails
 
 from sidecar.config.environment import suggestion
@@ -58,6 +60,7 @@ def of_model(inner: list[str], error: ErrorDetails, why: str) -> str:
     model, key = f"model {int(index) + 1}", ".".join(keys)
     if error["type"] == "missing":
         return f"{model} has no {key}"
-    if error["type"] == "extra_forbidden":
-        return f"{model} has no key {key!r}{suggestion(key.lower(), Model.model_fields)}"
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = [field.name for field in fields(Model)]
+        return f"{model} has no key {key!r}{suggestion(key.lower(), known)}"
     return f"{model}: {key}: {why}" if key else f"{model}: {why}"

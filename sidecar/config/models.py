@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic.dataclasses import dataclass
 
 from sidecar.core.checks import Check, model_ready
 
@@ -36,10 +37,10 @@ class GivenCanary(BaseModel):
     tolerance: float = Field(0.001, ge=0)
 
 
-class Model(BaseModel):
+# There may be thousands, and as a BaseModel each takes half a kilobyte more.
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
+class Model:
     """One model that is asked about. One that is not required is reported, but gates nothing."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1)
     version: Annotated[

@@ -337,7 +337,7 @@ class Settings(BaseSettings):
         values = self.model_dump(mode="json")
         values["max_age_seconds"] = self.policy.max_age
         values["recovery_period_seconds"] = self.recovery_period
-        values["models"] = [m.model_dump(mode="json", exclude_none=True) for m in self.models]
+        values |= self.model_dump(mode="json", include={"models"}, exclude_none=True)
         values["headers"] = dict.fromkeys(self.headers, MASK)
         # A value on one line can have a comment behind it.
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=sys.maxsize)

@@ -181,7 +181,9 @@ Models = Annotated[
     tuple[Model, ...],
     BeforeValidator(parse),
     AfterValidator(distinct),
-    _written(STRING, {"type": "array", "items": {"anyOf": [STRING, Model.model_json_schema()]}}),
+    _written(
+        STRING, {"type": "array", "items": {"anyOf": [STRING, TypeAdapter(Model).json_schema()]}}
+    ),
     Allowed(
         "name or name:version, separated by commas; or a list of such names or of"
         " {name, version, required, canary}"

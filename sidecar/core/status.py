@@ -26,6 +26,10 @@ class Probe(StrEnum):
     READINESS = "readiness"
 
 
+# One for all: each frozenset() is another object, of 216 bytes.
+NO_REASONS: frozenset[Reason] = frozenset()
+
+
 class CheckState(NamedTuple):
     """What is known of one check for one probe. Times are monotonic seconds.
 
@@ -48,7 +52,7 @@ class CheckState(NamedTuple):
     failed_at: float | None = None
     successes: int = 0
     succeeded_at: float | None = None
-    reasons: frozenset[Reason] = frozenset()
+    reasons: frozenset[Reason] = NO_REASONS
     canary: Canary | None = None
     gates_startup: bool = True
     max_age: float | None = None
@@ -90,7 +94,7 @@ def step(
     elif observation.reason is not Reason.OK:
         reason = observation.reason
 
-    reasons: frozenset[Reason] = frozenset()
+    reasons = NO_REASONS
     if status is Status.NOT_SERVING:
         reasons = state.reasons | {observation.reason} - {Reason.OK}
 
@@ -142,7 +146,7 @@ def step_canary(state: CheckState, observation: Observation, rules: CanaryRules)
         reason = observation.reason
     # Busy without a sign of progress proves nothing: the status stays until it is stale.
     is_fresh = observation.reason is not Reason.BUSY or observation.progress
-    reasons: frozenset[Reason] = frozenset()
+    reasons = NO_REASONS
     if status is Status.NOT_SERVING:
         reasons = state.reasons | {observation.reason} - {Reason.OK}
     return state._replace(

@@ -59,7 +59,6 @@ class Ours:
         response = await self._client.infer(self._request(model, datatype, array, raw=raw))
         return response.outputs[0].as_numpy()
 
-
     async def stream(self, model: str, datatype: str, array: Any) -> int:
         """An array there; the number of responses, of each of which the first output is read."""
         count = 0
