@@ -22,7 +22,7 @@ SHORT = {
     "client": ["5"],
     "scale": ["3"],
     "web": ["2"],
-    "footprint": [],
+    "footprint": ["3"],
     "image": ["5"],
     "optional": [],
     "canary": ["2"],
