@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import YAMLError
 
 from sidecar.doctor.nodes import Path, items, text
 
 MAX_BYTES = 5_000_000  # of one file
 MAX_NODES = 100_000  # of one document, with every alias written out
+MAX_DEPTH = 100  # of one document, far below what Python's recursion limit allows
 
 # Whose documents are looked at. The others are known and have no pods, or are named.
 # fmt: off
@@ -148,16 +150,38 @@ def _unexamined(source: str, line: int, kind: str) -> Iterator[Problem]:
         yield Problem(source, line, f"kind {kind} is not examined; {allowed} are", is_error=False)
 
 
+class _TooDeep(Exception):
+    """A document is nested deeper than MAX_DEPTH."""
+
+
+class _Composer(Composer):
+    """Ends at MAX_DEPTH and not at the recursion limit, where whatever else runs would fail too."""
+
+    _depth = 0
+
+    def compose_node(self, parent: Any, index: int) -> Any:
+        """As in the base class."""
+        if self._depth == MAX_DEPTH:
+            raise _TooDeep
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
 def _parse(source: str, line: int, chunk: str) -> Any:
     """What a document holds, with its comments; or the Problem with it."""
     try:
-        data = YAML(typ="rt", pure=True).load(chunk)
+        yaml = YAML(typ="rt", pure=True)
+        yaml.Composer = _Composer
+        data = yaml.load(chunk)
         if _size(data, {}) > MAX_NODES:
             why = f"has more than {MAX_NODES:,} values once its aliases are written out"
             return Problem(source, line, why)
     except YAMLError as error:
         return _not_yaml(source, line, chunk, error)
-    except RecursionError:
+    except _TooDeep:
         return Problem(source, line, "is nested too deeply")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         return Problem(source, line, f"is not YAML: {one_line(error)}")

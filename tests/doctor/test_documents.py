@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sidecar.doctor.documents import MAX_BYTES, Document, Problem, read
+from sidecar.doctor.documents import MAX_BYTES, MAX_DEPTH, Document, Problem, read
 from sidecar.doctor.examination import examine
 from tests.doctor.test_rules import CAREFUL
 
@@ -26,6 +26,11 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 
 
+def test_the_deepest_that_is_read():
+    depth = MAX_DEPTH - 1  # and the mapping around it
+    assert problems(f"{POD}a: {'[' * depth}{']' * depth}\n") == []
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -37,6 +42,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("- 1\n- 2\n", "is no object of Kubernetes"),
         ("kind: Pod\n" + BOMB, "has more than 100,000 values once its aliases are written out"),
         ("kind: Pod\na: " + "[" * 5000 + "\n", "is nested too deeply"),
+        ("kind: Pod\na: " + "[" * MAX_DEPTH + "]" * MAX_DEPTH + "\n", "is nested too deeply"),
         ("kind: CronJob\nspec: {}\n", "kind CronJob is not examined; Pod, Deployment,"),
         ("kind: Pod\na: \x00\n", "is not YAML"),
     ],
