@@ -17,6 +17,8 @@ import yaml
 # The setting, and inside it the index in a list or the key in a mapping.
 Place = tuple[str, ...]
 
+MAX_DEPTH = 100  # of mappings and lists
+
 _TAG = "tag:yaml.org,2002:"
 _KINDS = {"bool": "boolean", "int": "number", "float": "number"}
 
@@ -70,6 +72,17 @@ class Document:
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 as PyYAML reads it, and what is a number to other readers of YAML."""
 
+    _depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """As in the base class, but it ends before Python's recursion limit."""
+        if self._depth == MAX_DEPTH:
+            raise yaml.YAMLError("nested too deeply")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
 
 _Loader.add_implicit_resolver(
     _TAG + "float",
@@ -101,7 +114,7 @@ def parse(text: str, show: Callable[[str, str], str]) -> Document:
         mark = error.problem_mark
         where = f" in line {mark.line + 1}" if mark else ""
         raise ValueError(f"is not YAML: {_without_quoted(error.problem)}{where}") from None
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError):
         raise ValueError("is not YAML") from None  # the library lets some of these through
     if content is None:
         return Document()

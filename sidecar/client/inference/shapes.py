@@ -10,6 +10,9 @@ from sidecar.client.inference.datatypes import DATATYPES
 # The protocol has the size of a dimension as an int64.
 MAX_SIZE = 2**63 - 1
 
+# Levels of nested lists.
+MAX_DEPTH = 64
+
 
 def count(shape: Sequence[int]) -> int:
     """Return the number of elements of a shape; 1 for an empty shape, which is a scalar.
@@ -55,19 +58,18 @@ def check_size(size: int, datatype_name: str, shape: Sequence[int]) -> None:
 def flatten(values: Sequence[Any]) -> Sequence[Any]:
     """Return the elements of nested lists in row-major order; a flat list is returned as it is.
 
-    Raises InvalidInput if the lists are nested deeper than Python's recursion limit.
+    Raises InvalidInput if the lists are nested deeper than 64 levels, numpy's limit.
     """
     if not values or not isinstance(values[0], list | tuple):
         return values
-    try:
-        return list(_elements(values))
-    except RecursionError:
-        raise InvalidInput("its lists are nested too deeply") from None
+    return list(_elements(values, MAX_DEPTH))
 
 
-def _elements(values: Sequence[Any]) -> Iterator[Any]:
+def _elements(values: Sequence[Any], depth: int) -> Iterator[Any]:
+    if depth == 0:
+        raise InvalidInput(f"its lists are nested too deeply; allowed: {MAX_DEPTH} levels")
     for value in values:
         if isinstance(value, list | tuple):
-            yield from _elements(value)
+            yield from _elements(value, depth - 1)
         else:
             yield value

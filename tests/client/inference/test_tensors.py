@@ -247,6 +247,19 @@ NESTED: list[object] = []
 NESTED.append(NESTED)
 
 
+def nested(levels):
+    value = 1.0
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_lists_may_be_nested_as_deeply_as_the_dimensions_of_an_array():
+    assert InferInput("x", [1] * 64, "FP32", nested(64)).to_raw() == b"\0\0\x80?"
+    with pytest.raises(InvalidInput, match="nested too deeply; allowed: 64 levels"):
+        InferInput("x", [1] * 65, "FP32", nested(65)).to_raw()
+
+
 def raw(datatype, shape, data):
     tensor = InferInput("x", shape, datatype)
     tensor._raw_data = data
