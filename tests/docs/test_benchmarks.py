@@ -41,7 +41,7 @@ def test_the_tables_of_the_benchmarks_are_read():
 
 def test_the_page_has_every_goal():
     page = (ROOT / "benchmarks" / "README.md").read_text()
-    every = {g.name: {} for g in GOALS}
+    every: dict[str, dict[str, dict[str, float]]] = {g.name: {} for g in GOALS}
     for goal in GOALS:
         every[goal.name].setdefault(goal.row, {})[goal.column] = goal.limit
     for line in report(every).splitlines():
