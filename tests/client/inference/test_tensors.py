@@ -248,7 +248,7 @@ NESTED.append(NESTED)
 
 
 def nested(levels):
-    value = 1.0
+    value: object = 1.0
     for _ in range(levels):
         value = [value]
     return value
