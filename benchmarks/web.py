@@ -26,7 +26,7 @@ from tests.support import Sidecar, free_port, running_sidecar
 REQUESTS, AT_ONCE = 1000, 16
 TURNS = 6  # a run is so many times so many requests to each, in turn
 IDLE, SCRAPERS, ASKED = 1000, 4, 1000
-STATUS, STATUS_OF, STATUSES = "/status of 1,000 models, CPU ms", 1000, 50
+STATUSES = 50
 
 BARE = """
 import sys
@@ -105,15 +105,19 @@ def alone(servers: Sequence[tuple[int, int]]) -> dict[str, float]:
     return figures
 
 
-async def in_a_crowd(port: int) -> dict[str, list[float]]:
-    """The kubelet's answers while others scrape, and many hold connections that ask nothing."""
+async def in_a_crowd(daemon: Sidecar) -> dict[str, list[float]]:
+    """The kubelet's answers while others scrape, and many hold connections that ask nothing.
+
+    And before that, what /status costs.
+    """
+    status, port = cpu_of_status(daemon), daemon.port
     idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(IDLE)]
     for _, writer in idle[::2]:
         writer.write(b"GET /healthz HT")
     figures = await while_scraped(port, "in the crowd", scrapers=SCRAPERS, pause=1)
     for _, writer in idle:
         writer.close()
-    return figures
+    return {"/status of 1,000 models, CPU ms": [status]} | figures
 
 
 async def while_scraped(
@@ -141,9 +145,9 @@ async def while_scraped(
     return figures
 
 
-async def of_ten_thousand(port: int) -> dict[str, list[float]]:
+async def of_ten_thousand(daemon: Sidecar) -> dict[str, list[float]]:
     """The kubelet's answers while there is always a scrape of so many models on its way."""
-    return await while_scraped(port, "while 10,000 models are scraped")
+    return await while_scraped(daemon.port, "while 10,000 models are scraped")
 
 
 def cpu_of_status(daemon: Sidecar) -> float:
@@ -179,9 +183,7 @@ def main(runs: int) -> None:
             with running_sidecar(log, *flags, *own) as many:
                 many.wait_for("/readyz", 200, within=60)
                 for _ in range(runs):
-                    if models == STATUS_OF:
-                        figures.setdefault(STATUS, []).append(cpu_of_status(many))
-                    for label, values in asyncio.run(measure(many.port)).items():
+                    for label, values in asyncio.run(measure(many)).items():
                         figures.setdefault(label, []).extend(values)
     print(table(figures))
 

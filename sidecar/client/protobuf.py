@@ -9,8 +9,6 @@ from sidecar.client.errors import InvalidInput, Unreadable, shown
 
 M = TypeVar("M", bound=Message)
 
-BINARY = (bytes, memoryview)
-
 
 def build(kind: type[M], **texts: str) -> M:
     """Return a new message with these string fields.
@@ -57,7 +55,7 @@ def own(kind: type[M], message: object) -> M:
     """
     if isinstance(message, kind):
         return message
-    data = bytes(message) if isinstance(message, BINARY) else serialized(kind, message)
+    data = bytes(message) if isinstance(message, bytes | memoryview) else serialized(kind, message)
     if data is None:
         raise InvalidInput(f"given {type(message).__name__}; allowed: {kind.DESCRIPTOR.name}")
     return parse(kind, data)

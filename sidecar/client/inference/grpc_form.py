@@ -71,7 +71,9 @@ def give_raw(tensors: Sequence[Tensor], raws: Iterable[Buffer | None] | None) ->
     Raises InvalidInput if there are more or fewer entries than tensors, or if
     the bytes do not fit a tensor.
     """
-    raws = [] if raws is None else list(raws)
+    if raws is None:
+        return
+    raws = list(raws)
     if raws and len(raws) != len(checked(tensors)):
         raise InvalidInput(f"{len(raws)} raw entries for {len(tensors)} tensors: {tensors!r}")
     for tensor, raw in zip(tensors, raws, strict=False):

@@ -60,8 +60,7 @@ class InferResponse(WithParameters):
         self.requested_outputs = requested_outputs
         # In KServe's class an attribute and a class method have this name.
         self.from_grpc = from_grpc  # type: ignore[method-assign,assignment]
-        if raw_outputs is not None:
-            grpc_form.give_raw(self.outputs, raw_outputs)
+        grpc_form.give_raw(self.outputs, raw_outputs)
 
     def get_output_by_name(self, name: str) -> InferOutput | None:
         """Return the output of this name, or None."""
@@ -95,7 +94,7 @@ class InferResponse(WithParameters):
         invalid tensor.
         """
         raws: Sequence[Buffer] = ()
-        if isinstance(response, protobuf.BINARY) and len(response) >= WORTH_SPLITTING:
+        if isinstance(response, bytes | memoryview) and len(response) >= WORTH_SPLITTING:
             response, raws = wire.split(response, RAW)
         message = protobuf.own(messages.ModelInferResponse, response)
         raws = raws or message.raw_output_contents[:]

@@ -67,8 +67,6 @@ def build_app(
 
 def _probe(endpoint: str, rule: Rule, snapshot: Callable[[], Snapshot]) -> Handler:
     async def handle(request: web.Request) -> web.Response:
-        if not request.query_string:
-            return _answer(endpoint, rule(snapshot()), verbose=False)
         exclude = frozenset(request.query.getall("exclude", []))
         verdict = rule(snapshot(), exclude)
         unmatched: Collection[str] = ()
