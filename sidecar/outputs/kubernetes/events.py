@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from enum import StrEnum, auto
 from typing import NamedTuple
 
@@ -168,9 +168,14 @@ class KubernetesEvents:
         if len(self._writes) == MAX_WRITES:
             await asyncio.sleep(self._writes[0] + self._pace.window - time.monotonic())
 
-    async def _take_turn(self) -> None:
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """For one write. It counts from its end: whatever delays it, no more arrive in a window."""
         await self._wait_for_turn()
-        self._writes.append(time.monotonic())
+        try:
+            yield
+        finally:
+            self._writes.append(time.monotonic())
 
     async def _deliver(self, told: Told) -> None:
         """Tells it, again and again until it is told, refused or too old."""
@@ -197,17 +202,17 @@ class KubernetesEvents:
         before = self._written.get(told.key)
         if before and 0 <= told.last - before.last <= self._pace.series:
             times = before.times + told.times
-            await self._take_turn()
             try:
-                await self._api.patch(before.name, series(times, told.last))
+                async with self._turn():
+                    await self._api.patch(before.name, series(times, told.last))
             except Failed as error:
                 if not error.is_about_the_object:
                     raise
             else:
                 self._written[told.key] = _Written(before.name, times, told.last)
                 return Result.COUNTED
-        await self._take_turn()
-        await self._api.create(lambda namespace: told.as_event(name, namespace, self._pod))
+        async with self._turn():
+            await self._api.create(lambda namespace: told.as_event(name, namespace, self._pod))
         self._written.pop(told.key, None)
         self._written[told.key] = _Written(name, told.times, told.last)
         if len(self._written) > MAX_SERIES:
