@@ -7,6 +7,8 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -36,6 +38,12 @@ class Words:
     version_99: str = "model_not_found"
     version_abc: str = "model_not_found"
     exiting: str = "unreachable"
+
+
+def _free_descriptor(pid: int) -> int:
+    """The lowest number that is not an open file descriptor of this process."""
+    used = {int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    return next(number for number in range(len(used) + 1) if number not in used)
 
 
 class InferenceServer(ABC):
@@ -131,10 +139,18 @@ class InferenceServer(ABC):
         return found
 
     def exhaust_descriptors(self) -> None:
-        """Leaves its processes no file descriptor for a new connection."""
-        for pid in self.processes():
-            used = {int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()}
-            free = next(number for number in range(len(used) + 1) if number not in used)
+        """Leave its processes no file descriptor for a new connection.
+
+        A connection that is open only now, such as a canary's, would leave its number to the
+        next one. So the limit of each process is the lowest number that was free for a while.
+        """
+        lowest: dict[int, int] = {}
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            for pid in self.processes():
+                lowest[pid] = min(_free_descriptor(pid), lowest.get(pid, sys.maxsize))
+            time.sleep(0.01)
+        for pid, free in lowest.items():
             _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, hard))
 
