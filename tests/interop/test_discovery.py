@@ -110,7 +110,7 @@ def test_what_is_excluded_configured_or_too_much_is_left_alone(tmp_path):
             "model:absent",
         }
         assert repository(sidecar)["absent"] == "missing"
-        assert sidecar.records("1 more models are there than discover_maximum_models")
+        assert sidecar.records("discover_maximum_models is exceeded: 1 discovered models")
 
 
 def test_too_few_models_are_not_ready(tmp_path):
@@ -165,7 +165,9 @@ def test_two_hundred_models_of_mlserver_are_found_and_its_liveness_is_not_lost(t
     for name in names:
         server.add(name)
         server.load(name)
-    with running(server), watching(server, tmp_path / "log", *OFTEN) as sidecar:
+    # An index takes up to a second, in which MLServer answers nothing else: the default deadline.
+    flags = (*OFTEN, "--timeout-seconds=2")
+    with running(server), watching(server, tmp_path / "log", *flags) as sidecar:
         ready = 'inference_repository_models{state="ready"}'
         wait_until(lambda: sidecar.metric(ready) == 200, within=30)
         wait_until(lambda: polls(sidecar) >= 2, within=120)
