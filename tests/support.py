@@ -123,6 +123,15 @@ class Sidecar:
         records = [json.loads(line) for line in whole_lines if line.endswith("}\n")]
         return [record for record in records if part in record["msg"]]
 
+    def logged(self, part: str, count: int = 1) -> list[dict[str, Any]]:
+        """The same, once there are so many at least: the log is written in the background."""
+
+        def found() -> list[dict[str, Any]]:
+            records = self.records(part)
+            return records if len(records) >= count else []
+
+        return wait_until(found)
+
     def get(self, path: str, *, method: str = "GET", accept: str = "*/*") -> Response:
         """One request to it."""
         return http_get(self.port, path, method=method, accept=accept)

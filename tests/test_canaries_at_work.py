@@ -72,7 +72,7 @@ async def test_a_model_whose_inferences_fail_gets_no_traffic(server, tmp_path):
         document = json.loads((await get(sidecar, "/status")).text)
         server.inferences["a"] = True
         await asyncio.to_thread(sidecar.wait_for, "/readyz", 200)
-        (record,) = sidecar.records("canary:a is NOT_SERVING")
+        (record,) = await asyncio.to_thread(sidecar.logged, "canary:a is NOT_SERVING")
     assert record["detail"] == "INTERNAL: Stub process 'm_0_0' is not healthy."
     (found,) = [check for check in document["checks"] if check["name"] == "canary:a"]
     assert (found["rpc"], found["status"], found["reason"]) == (

@@ -130,7 +130,7 @@ def test_each_transition_is_logged_once(toy, log):
         sidecar.wait_for_line("[-]model:b failed: error")
         toy.tell(models={"a": True, "b": True})
         sidecar.wait_for("/readyz", 200)
-        records = [r for r in sidecar.records() if r.get("check") == "model:b"]
+        records = [r for r in sidecar.logged("model:b is", 3) if r.get("check") == "model:b"]
         records = [r for r in records if r["from"] != r["to"]]
         moved = [(r["level"], r["from"], r["to"], r["reason"]) for r in records]
         details = [r["detail"] for r in records]
@@ -149,7 +149,7 @@ def test_settings_come_from_the_environment_and_a_file_too(toy, log, tmp_path):
     with running_sidecar(log, SIDECAR_MISSPELT="1", **variables) as sidecar:
         sidecar.wait_for("/readyz", 200)
         sidecar.wait_for_line("[-]model:gone failed: model_not_found")
-        assert sidecar.records("SIDECAR_MISSPELT is set, but there is no such setting")
+        assert sidecar.logged("SIDECAR_MISSPELT is set, but there is no such setting")
 
 
 async def test_a_client_certificate_and_a_token_reach_the_server_and_no_log(pki, log, tmp_path):
@@ -258,7 +258,7 @@ def test_a_link_to_a_service_is_told_once_however_often_settings_are_loaded(log)
     with running_sidecar(log, url, **link) as started:
         started.signal(signal.SIGHUP)
         wait_until(lambda: started.records("configuration reloaded"))
-        assert len(started.records("SIDECAR_HTTP_PORT is ignored")) == 1
+        assert len(started.logged("SIDECAR_HTTP_PORT is ignored")) == 1
         assert not started.records("SIDECAR_HTTP_SERVICE_HOST")
 
 

@@ -83,7 +83,7 @@ def test_a_bad_file_changes_nothing_and_says_all_that_is_wrong_once(toy, volume,
         volume.put(**{"sidecar.yaml": "models: [a, b]\njitter: 7\nperoid_seconds: 3\n"})
         wait_until(lambda: sidecar.metric(SUCCESSFUL) == 0)
         wait_for_rounds(sidecar, 4)
-        told = [record["msg"] for record in sidecar.records("reload rejected")]
+        told = [record["msg"] for record in sidecar.logged("reload rejected", 2)]
         assert len(told) == 2
         assert "jitter: given 7" in told[0]
         assert "peroid_seconds: there is no such setting; did you mean period_seconds?" in told[1]
@@ -103,7 +103,7 @@ def test_a_file_that_is_gone_is_waited_for(toy, tmp_path):
         sidecar.wait_for("/readyz", 200)
         token.unlink()
         wait_until(lambda: sidecar.metric(SUCCESSFUL) == 0)
-        (record,) = sidecar.records("reload rejected")
+        (record,) = sidecar.logged("reload rejected")
         assert str(token) in record["msg"]
         token.write_text("second")
         wait_until(lambda: sidecar.metric(SUCCESSFUL) == 1)
@@ -123,7 +123,7 @@ def test_a_fifo_in_the_place_of_a_file_is_refused_and_a_file_taken_again(toy, tm
         fifo.replace(tmp_path / name)
         wait_until(lambda: sidecar.metric(SUCCESSFUL) == 0)
         wait_for_rounds(sidecar, 3)
-        assert [record["msg"] for record in sidecar.records("reload rejected")] == [
+        assert [record["msg"] for record in sidecar.logged("reload rejected")] == [
             f"reload rejected: {tmp_path / name} is a FIFO, not a file"
         ]
         fifo.write_text(before)
@@ -151,7 +151,7 @@ def test_sighup_loads_at_once(toy, volume, tmp_path):
         volume.put(**{"sidecar.yaml": "models: [a, b]"})
         sidecar.signal(signal.SIGHUP)
         sidecar.wait_for_line("[+]model:b ok")
-        assert sidecar.records("configuration reloaded")[0]["models"] == 2
+        assert sidecar.logged("configuration reloaded")[0]["models"] == 2
 
 
 def test_another_server_gets_nothing_of_what_the_one_before_has_proven(toy, volume, tmp_path):
@@ -178,7 +178,7 @@ def test_a_connection_that_is_worse_than_the_old_one_is_not_taken(toy, volume, t
         sidecar.wait_for("/readyz", 200)
         volume.put(**{"sidecar.yaml": "models: [a, b]\ngrpc_service: no.such.Service"})
         wait_until(lambda: sidecar.metric(SUCCESSFUL) == 0)
-        (record,) = sidecar.records("reload rejected")
+        (record,) = sidecar.logged("reload rejected")
         assert "ServerLive is answered with unimplemented over a new connection" in record["msg"]
         assert sidecar.get("/readyz").status == 200
         assert names(sidecar) == ["a"]
@@ -224,7 +224,7 @@ def test_certificates_are_replaced_while_the_server_lives_and_half_of_a_pair_is_
         before = w.metric(expiry)
         volume.put(ca=ca, cert=pair(second)["cert"], key=pair(first)["key"])
         wait_until(lambda: w.metric(SUCCESSFUL) == 0)
-        (record,) = w.records("reload rejected")
+        (record,) = w.logged("reload rejected")
         assert "is not the key of tls_cert_file" in record["msg"]
 
         other = trustme.CA()

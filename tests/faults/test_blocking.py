@@ -221,7 +221,7 @@ def test_files_that_hang_are_told_of_once_and_taken_when_they_are_back(
             assert pauses.in_each_window() < bound
             wait_until(looks(sidecar))
             assert threads(sidecar) <= hung + 1  # a scrape may have one of its own
-            (record,) = sidecar.records(REFUSED)
+            (record,) = sidecar.logged(REFUSED)
             assert "reading the settings and their files takes longer than 1 s" in record["msg"]
             assert str(slow.folder / "sidecar.yaml") in record["msg"]
             slow.set(kind, 0)

@@ -110,7 +110,7 @@ def test_what_is_excluded_configured_or_too_much_is_left_alone(tmp_path):
             "model:absent",
         }
         assert repository(sidecar)["absent"] == "missing"
-        assert sidecar.records("discover_maximum_models is exceeded: 1 discovered models")
+        assert sidecar.logged("discover_maximum_models is exceeded: 1 discovered models")
 
 
 def test_too_few_models_are_not_ready(tmp_path):
@@ -135,7 +135,7 @@ def test_a_server_without_an_index_says_so_once_and_the_daemon_goes_on(kind, rea
         sidecar.wait_for_line(f"[-]repository failed: {reason}")
         sidecar.wait_for_line(f"[+]model:{A} ok")
         wait_until(lambda: polls(sidecar) >= 3)
-        assert len(sidecar.records("models cannot be discovered")) == 1
+        assert len(sidecar.logged("models cannot be discovered")) == 1
         assert sidecar.get("/healthz").status == 200
 
 
@@ -165,8 +165,8 @@ def test_two_hundred_models_of_mlserver_are_found_and_its_liveness_is_not_lost(t
     for name in names:
         server.add(name)
         server.load(name)
-    # An index takes up to a second, in which MLServer answers nothing else: the default deadline.
-    flags = (*OFTEN, "--timeout-seconds=2")
+    # An index takes up to a second, in which MLServer answers nothing else: the defaults.
+    flags = (*OFTEN, "--period-seconds=5", "--timeout-seconds=2")
     with running(server), watching(server, tmp_path / "log", *flags) as sidecar:
         ready = 'inference_repository_models{state="ready"}'
         wait_until(lambda: sidecar.metric(ready) == 200, within=30)
