@@ -1,7 +1,7 @@
-"""Blocking calls in daemon threads, with a deadline: they stop neither the loop nor the exit.
+"""Blocking calls in daemon threads, with a deadline: they delay neither the loop nor the exit.
 
-`asyncio.to_thread` will not do: the interpreter waits for its threads at exit,
-so that a read from a network disk that hangs would keep the process alive.
+`asyncio.to_thread` is not suitable: the interpreter waits for its threads at
+exit, so that a hanging read from a network disk would keep the process alive.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class BlockingCalls:
-    """The calls for one purpose, one at a time; at most one thread of them hangs.
+    """Runs calls for one purpose, one at a time; at most one thread hangs.
 
-    purpose:   what the calls do, for the error.
-    deadline:  seconds that a call may take.
+    purpose:   what the calls do, for the error message.
+    deadline:  seconds for one call.
     """
 
     def __init__(self, purpose: str, deadline: float) -> None:
@@ -26,10 +26,10 @@ class BlockingCalls:
         self._last: Future[Any] | None = None
 
     async def run(self, call: Callable[[], T]) -> T:
-        """What the call returns or raises; TimeoutError at the deadline.
+        """Return or raise what the call does. Raises TimeoutError at the deadline.
 
-        TimeoutError at once while an earlier call still hangs. The result of a
-        call that comes too late is dropped.
+        Raises TimeoutError at once while an earlier call still hangs. The result of
+        a call that ends after the deadline is dropped.
         """
         result = asyncio.wrap_future(self._start(call))
         try:
@@ -41,7 +41,7 @@ class BlockingCalls:
             result.cancel()
 
     def wait(self, call: Callable[[], T]) -> T:
-        """The same where there is no event loop."""
+        """The same without an event loop."""
         future = self._start(call)
         try:
             error = future.exception(self._deadline)
@@ -55,7 +55,7 @@ class BlockingCalls:
         if self._last is not None and not self._last.done():
             raise self._too_late()
         future: Future[T] = Future()
-        future.set_running_or_notify_cancel()  # it can no longer be cancelled
+        future.set_running_or_notify_cancel()  # it cannot be cancelled any more
         try:
             Thread(target=_run, args=(call, future), name=self._purpose, daemon=True).start()
         except RuntimeError as error:  # the limit of processes is reached

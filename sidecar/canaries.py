@@ -1,4 +1,4 @@
-"""When canaries are sent: at once when a model becomes ready, then each period."""
+"""Decides when canaries are sent: at once when a model becomes ready, then every period."""
 
 import asyncio
 import logging
@@ -26,25 +26,25 @@ FROM_CACHE = (
     "give a request that is not cached, or none"
 )
 
-# Seconds until the next canary after one that was given up; doubled each time, up to the last.
+# Seconds until the next canary after one that was abandoned; doubled each time, up to the maximum.
 FIRST_PAUSE, LAST_PAUSE = 300, 3600
 
-JITTER = 0.1  # by so much of itself a pause is shorter
+JITTER = 0.1  # the maximum fraction by which an interval is shortened
 
-# After a failure the next canary comes after the recovery period, then twice as much, and so on.
+# After a failure the next canary is sent after the recovery period, which then doubles each time.
 MOST_DOUBLINGS = 16
 
 
 @dataclass(slots=True)
 class Plan:
-    """When the next canary of a model is due, and what the ones before came to.
+    """When the next canary of a model is due, and the outcome of earlier ones.
 
-    due:         monotonic seconds; None while one is in flight and while the model is not ready.
-    is_fixed:    not even a model that becomes ready makes it due sooner.
-    failures:    in a row.
-    given_up:    how many were, in a row.
+    due:         monotonic seconds; None while one is in flight or the model is not ready.
+    is_fixed:    it is not made due earlier when the model becomes ready.
+    failures:    consecutive failures.
+    given_up:    consecutive canaries that were abandoned.
     baseline:    the model's counters after the last success.
-    from_cache:  a reply came from the server's response cache; it was logged.
+    from_cache:  a reply from the server's response cache was seen and logged.
     """
 
     due: float | None = None
@@ -59,12 +59,12 @@ class Plan:
 class CanaryRunner:
     """Sends the canaries of every model that has one.
 
-    snapshot:     of this moment.
+    snapshot:     returns the current snapshot.
     ask:          sends one canary and yields its results, see CanaryProbe.
-    statistics:   the model's own counters, or None.
-    concurrency:  canaries in flight at once; one that has timed out frees its slot.
-    recovery:     seconds until the next one after a failure.
-    uniform:      a random number between two others.
+    statistics:   returns the model's counters, or None.
+    concurrency:  maximum number in flight; a canary that has timed out frees its slot.
+    recovery:     seconds until the next canary after a failure.
+    uniform:      returns a random number between two numbers.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class CanaryRunner:
         self._sleep = sleep
         self._uniform = uniform
         self._plans: dict[Check, Plan] = {}
-        self._queue: list[tuple[float, Check]] = []  # a heap; what a plan no longer says is void
+        self._queue: list[tuple[float, Check]] = []  # a heap; ignored if not as planned
         self._changed = asyncio.Event()
 
     def __call__(self, change: Change) -> None:
-        """The observer: a model that has become ready gets its canary at once."""
+        """Observe changes: a model that has become ready gets a canary at once."""
         for moved in change.transitions:
             if moved.check.kind != MODEL or moved.after is not Status.SERVING:
                 continue
@@ -104,10 +104,10 @@ class CanaryRunner:
                 self._plan(check, 0)
 
     async def run(self) -> None:
-        """Sends canaries until cancelled.
+        """Send canaries until cancelled.
 
-        One task waits for all of them: grpc.aio looks at every task of the
-        process whenever a channel is closed.
+        One task waits for all of them, because grpc.aio iterates over every task of
+        the process whenever a channel is closed.
         """
         for check in self._store.health.checks:
             if check.kind == CANARY:
@@ -127,7 +127,7 @@ class CanaryRunner:
         self._changed.set()
 
     def _take_due(self) -> Iterator[Check]:
-        """The canaries that are sent now; each takes a slot."""
+        """Return the canaries to send now; each takes a slot."""
         while self._slots and self._queue and self._queue[0][0] <= self._clock():
             due, check = heappop(self._queue)
             plan = self._plans[check]
@@ -157,7 +157,7 @@ class CanaryRunner:
         self._changed.set()
 
     async def _send_in_slot(self, check: Check) -> None:
-        """Sends a canary unless real traffic takes its place, and plans the next one."""
+        """Send a canary, unless real traffic makes it unnecessary, and plan the next one."""
         plan = self._plans[check]
         now = None if plan.baseline is None else await self._statistics(check)
         if now is not None and now.began_again(plan.baseline):
@@ -169,7 +169,7 @@ class CanaryRunner:
             self._plan_after(check, 0)
             return
         last = await self._send(check)
-        if last is None:  # the model was not ready when it was asked once more
+        if last is None:  # the model was no longer ready when it was sent
             self._plan(check, self._recovery, is_fixed=True)
         elif last.pending:
             self._plan(check, min(LAST_PAUSE, FIRST_PAUSE * 2**plan.given_up), is_fixed=True)
@@ -184,7 +184,7 @@ class CanaryRunner:
             self._plan_after(check, plan.failures)
 
     async def _send(self, check: Check) -> Observation | None:
-        """Sends one canary, and records what comes of it; the last observation."""
+        """Send one canary, record its observations, and return the last one."""
         last = None
 
         def sent() -> None:
@@ -220,12 +220,12 @@ class CanaryRunner:
         logger.warning(FROM_CACHE, check.name)
 
     def _plan_after(self, check: Check, failures: int) -> None:
-        """Plans the next canary after so many failures in a row."""
+        """Plan the next canary after this many consecutive failures."""
         period = self._rules.period
         seconds = period if not failures else min(period, self._recovery * 2 ** (failures - 1))
         if self._store.health.checks[check].status is Status.UNKNOWN and not failures:
             seconds = min(period, self._recovery)  # in the warm-up
-        # So that the canaries of many models and pods do not come at once.
+        # Spreads the canaries of many models and pods.
         self._plan(check, seconds * self._uniform(1 - JITTER, 1))
 
     def _is_unconfigured(self, check: Check) -> bool:

@@ -1,4 +1,4 @@
-"""The canaries of the settings in force, one runner after another."""
+"""Runs the canaries of the current settings; a reload replaces the runner."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def import_all() -> None:
-    """Imports what canaries need, because the event loop must not wait for it later."""
+    """Import what canaries need now, so that no import blocks the event loop later."""
     import concurrent.futures.thread  # noqa: F401 # of asyncio.to_thread
 
     import sidecar.canaries
@@ -26,10 +26,10 @@ def import_all() -> None:
 
 
 class CanaryLoop:
-    """Sends the canaries; after a reload those of the new settings.
+    """Sends the canaries of the current settings.
 
-    store, snapshot:  of this moment.
-    clock:            monotonic seconds.
+    store, snapshot:  return the current ones.
+    clock:            returns monotonic seconds.
     """
 
     def __init__(
@@ -47,19 +47,19 @@ class CanaryLoop:
         self._runner: CanaryRunner | None = None
 
     def __call__(self, change: Change) -> None:
-        """The observer: passes each change on to the runner."""
+        """Observe changes: pass each one on to the runner."""
         if self._runner is not None:
             self._runner(change)
 
     def replace(self, loaded: Loaded, discovered: Iterable[Check] = ()) -> None:
-        """Sends the canaries of these settings, and of discovered models, from now on."""
+        """Send the canaries of these settings, and of discovered models, from now on."""
         payloads = {**dict.fromkeys(discovered), **loaded.canaries}
         if loaded is not self._loaded or payloads != self._payloads:
             self._loaded, self._payloads = loaded, payloads
             self._replaced.set()
 
     async def run(self) -> None:
-        """Sends canaries until cancelled."""
+        """Send canaries until cancelled."""
         while True:
             self._replaced.clear()
             replaced = asyncio.ensure_future(self._replaced.wait())
@@ -84,7 +84,7 @@ class CanaryLoop:
 
 
 def make_probe(loaded: Loaded, payloads: Payloads, clock: Callable[[], float]) -> "CanaryProbe":
-    """What sends these canaries."""
+    """Return the probe that sends these canaries."""
     from sidecar.probes.inference import CanaryProbe
 
     return CanaryProbe(
@@ -103,7 +103,7 @@ def make_runner(
     snapshot: Callable[[], Snapshot],
     clock: Callable[[], float],
 ) -> "CanaryRunner":
-    """What decides when they are sent."""
+    """Return the runner that decides when they are sent."""
     from sidecar.canaries import CanaryRunner
 
     return CanaryRunner(

@@ -1,4 +1,4 @@
-"""When the server's repository is looked into, and what becomes of the models in it."""
+"""Reads the server's repository index, and adds and removes the models that are checked."""
 
 import asyncio
 import logging
@@ -21,26 +21,26 @@ from sidecar.waiting import first_of
 
 logger = logging.getLogger(__name__)
 
-# An index costs MLServer up to a second, in which it answers nothing else: at most a fiftieth
-# of the time.
+# An index takes MLServer up to a second, during which it answers nothing else. The period is at
+# least this many times the duration of the last one.
 MOST_TIME = 50
-MAX_REASON = 500  # characters of a load's failure in the log
+MAX_REASON = 500  # characters of the reason of a failed load, in the log
 
 WITHOUT_INDEX = frozenset({Reason.UNIMPLEMENTED, Reason.DENIED})
 NO_INDEX = (
     "models cannot be discovered, because RepositoryIndex is %s by the server: "
     "list them in `models`, and set `discover: false`"
 )
-LEFT_OUT = "%d more models are there than discover_maximum_models; they are not checked"
+LEFT_OUT = "discover_maximum_models is exceeded: %d discovered models are not checked"
 
 
 class Discovery:
-    """Looks into the repository again and again, and tells what it has found.
+    """Calls RepositoryIndex at an interval, and updates the set of discovered models.
 
-    rules:    of this moment; None while nothing is discovered.
-    index:    asks for the index.
-    store:    takes in the result of the check `repository`.
-    changed:  called with a repository whose models are other ones than before.
+    rules:    returns the current rules; None while discovery is off.
+    index:    calls RepositoryIndex.
+    store:    returns the store, for the results of the check `repository`.
+    changed:  called with the repository when its models have changed.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Discovery:
         self._is_told = False
 
     def __call__(self, change: Change) -> None:
-        """The observer: a server that has come back, or other settings, make an index due."""
+        """Observe changes: a server that is back, or other settings, make an index due."""
         if change.cause in (Cause.RELOAD, Cause.OTHER_SERVER) or any(
             moved.check == SERVER_LIVE and moved.after is Status.SERVING
             for moved in change.transitions
@@ -73,12 +73,12 @@ class Discovery:
             self._due.set()
 
     def forget(self) -> None:
-        """Forgets the repository, because another server is asked from now on."""
+        """Forget the repository, because another server is checked from now on."""
         self.repository, self._is_told = Repository(), False
 
     @property
     def discovered(self) -> Discovered:
-        """What is asked because of the discovery, besides what is configured."""
+        """The checks that come from discovery, in addition to the configured ones."""
         rules = self._rules()
         if rules is None:
             return NO_DISCOVERY
@@ -88,7 +88,7 @@ class Discovery:
         return Discovered(checks, 3 * rules.period + MOST_TIME * TIMEOUT, canaries)
 
     async def run(self) -> None:
-        """Looks until cancelled."""
+        """Read the index until cancelled."""
         while True:
             self._due.clear()
             rules = self._rules()
@@ -100,7 +100,7 @@ class Discovery:
                 await first_of(self._due.wait(), self._sleep(pause))
 
     async def _look(self, rules: DiscoveryRules) -> float:
-        """Looks once; seconds until the next time."""
+        """Read the index once; return the seconds until the next time."""
         started = self._clock()
         found = await self._index()
         took = self._clock() - started

@@ -1,7 +1,7 @@
-"""What came before: of each check the last results as a strip of letters, its failures apart.
+"""The last results of each check, as a string of letters, and its last failures.
 
-Both are bounded, and the failures are kept apart so that successes do not
-push them out.
+Both are bounded. Failures are kept separately, so that successes do not displace
+them.
 """
 
 from array import array
@@ -15,11 +15,11 @@ from sidecar.store import Cause, Change
 LETTERS: Mapping[Reason, str] = {reason: row.letter for reason, row in REASONS.items()}
 
 STRIP = 60  # results
-FAILURES = 10  # rows of failures
+FAILURES = 10  # series of failures
 
 
 class Failures(NamedTuple):
-    """One reason other than ok, so many times in a row; `first` and `last` are monotonic."""
+    """Consecutive failures with the same reason; `first` and `last` are monotonic times."""
 
     reason: Reason
     times: int
@@ -29,11 +29,11 @@ class Failures(NamedTuple):
 
 
 class Past(NamedTuple):
-    """What came before of one check.
+    """The past results of one check.
 
-    results:    a letter for each of the last results, the oldest first.
-    failures:   the last rows of failures, the latest first.
-    durations:  of a canary, of the same results, packed as an array of "f".
+    results:    a letter for each of the last results, oldest first.
+    failures:   the last series of failures, latest first.
+    durations:  for a canary, those of the same results, packed as an array of "f".
     """
 
     results: str = ""
@@ -41,7 +41,7 @@ class Past(NamedTuple):
     durations: bytes = b""
 
     def then(self, reason: Reason, at: float, duration: float) -> "Past":
-        """The past after one more result."""
+        """Return the past after one more result."""
         letter = LETTERS[reason]
         results = (self.results + letter)[-STRIP:]
         if reason is Reason.OK:
@@ -53,7 +53,7 @@ class Past(NamedTuple):
         return self._replace(results=results, failures=(row, *before)[:FAILURES])
 
     def lasting(self, duration: float) -> "Past":
-        """The past with the duration of the latest result."""
+        """Return the past with the duration of the latest result."""
         packed = array("f", self.durations)
         packed.append(duration)
         return self._replace(durations=packed[-STRIP:].tobytes())
@@ -63,13 +63,13 @@ NOTHING = Past()
 
 
 class History:
-    """The observer: keeps the past of the checks that are asked, and of no other."""
+    """An observer that keeps the past results of the current checks."""
 
     def __init__(self, checks: Iterable[Check]) -> None:
         self._pasts = dict.fromkeys(checks, NOTHING)
 
     def __call__(self, change: Change) -> None:
-        """Takes in one result; of a silent server every check inherits it, as in the health."""
+        """Add one result; that of a silent server is added to every check, as in the health."""
         if change.observation is None:
             if change.cause in (Cause.RELOAD, Cause.CHECKS, Cause.OTHER_SERVER):
                 self._keep(change)
@@ -82,10 +82,10 @@ class History:
             pasts[check] = pasts[check].lasting(duration)
 
     def _keep(self, change: Change) -> None:
-        """Forgets removed checks, and all results of another server."""
+        """Forget removed checks, and all results of another server."""
         known = {} if change.cause is Cause.OTHER_SERVER else self._pasts
         self._pasts = {check: known.get(check, NOTHING) for check in change.health.checks}
 
     def pasts(self) -> Mapping[Check, Past]:
-        """The pasts of this moment, which later results do not change."""
+        """The current pasts, which later results do not change."""
         return self._pasts.copy()

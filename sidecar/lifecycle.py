@@ -1,4 +1,4 @@
-"""How long the daemon works: until it is asked to drain, and through the drain."""
+"""When the daemon ends: after a request to drain, and the drain itself."""
 
 import asyncio
 import logging
@@ -13,11 +13,11 @@ DRAINING = "draining for %g s; /readyz now fails; send the signal again to exit 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What is asked of the daemon while it runs.
+    """Requests to the running daemon.
 
-    reload:  read the settings and their files again now, changed or not.
-    drain:   fail /readyz, and stop after drain_seconds.
-    exit:    stop at once.
+    reload:  read the settings and their files now, changed or not.
+    drain:   fail /readyz, and exit after drain_seconds.
+    exit:    exit at once.
     """
 
     reload: asyncio.Event = field(default_factory=asyncio.Event)
@@ -28,9 +28,9 @@ class Requests:
 async def work(
     jobs: Iterable[Coroutine[Any, Any, None]], requests: Requests, drain: Callable[[], float]
 ) -> None:
-    """Does the jobs until it is asked to exit. Whatever one of them raises is a bug.
+    """Run the jobs until an exit is requested. Any exception of a job is a bug.
 
-    drain:  begins the drain; the seconds that it lasts.
+    drain:  begins the drain and returns its seconds.
     """
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
@@ -50,7 +50,7 @@ async def work(
 
 
 async def _first(tasks: Iterable[asyncio.Task[None]], event: Coroutine[Any, Any, Any]) -> None:
-    """Waits for one of the tasks or for an event, whichever comes first."""
+    """Wait for the first of these tasks or for an event."""
     waiting = asyncio.ensure_future(event)
     await asyncio.wait({*tasks, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()

@@ -1,13 +1,13 @@
-"""A token bucket: so many at once, then one for each interval."""
+"""A token bucket: a number of tokens at once, then one per interval."""
 
 import math
 
 
 class TokenBucket:
-    """Holds up to `capacity` tokens, and starts full. Times are seconds of one clock.
+    """A bucket of up to `capacity` tokens, full at the start. Times are in seconds of one clock.
 
-    The interval between two tokens is given with each call, because settings may
-    change it. A token that is taken before there is one is owed.
+    The interval between two tokens is an argument of each call, because settings
+    may change it. A token that is taken in advance is owed.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -15,9 +15,9 @@ class TokenBucket:
         self._full_at = -math.inf
 
     def available_at(self, interval: float) -> float:
-        """When the next token is there; -inf while the bucket was never used."""
+        """Return when the next token is available; -inf if none was ever taken."""
         return self._full_at - (self._capacity - 1) * interval
 
     def take(self, now: float, interval: float) -> None:
-        """Takes a token."""
+        """Take a token."""
         self._full_at = max(self._full_at, now) + interval

@@ -1,7 +1,7 @@
 """The composition root: builds every part, applies new settings, and stops in order.
 
-To add an output, write it as an Observer of the store or a reader of snapshots,
-and build it here.
+To add an output, write it as an observer of the store or a reader of snapshots,
+and create it here.
 """
 
 import asyncio
@@ -48,21 +48,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# What new settings cannot change: the kubelet knows the old ports, and the pod stays the same.
+# Settings that a reload cannot change: the kubelet knows the old ports, and the pod is the same.
 FIXED = ("http_host", "http_port", "grpc_port", "kubernetes_events", "pod_name", "pod_uid")
 
-# Seconds within which the settings and their files have to be read, all of them.
+# Seconds for reading the settings and all their files.
 FILES_DEADLINE = 60
 
 
 class Runtime:
-    """The settings in force and every part that is built from them.
+    """The current settings, and every part that is created from them.
 
-    loaded:  the settings that the process has started with, and their files.
-    load:    gives the settings again when a file has changed.
-    config:  the settings file that `load` reads, if there is one.
+    loaded:  the settings at the start, and their files.
+    load:    returns the settings again when a file has changed.
+    config:  the settings file that `load` reads, if any.
 
-    No server is asked before `run`.
+    No check runs before `run`.
     """
 
     def __init__(
@@ -125,14 +125,14 @@ class Runtime:
         self._in_force(loaded)
 
     def snapshot(self) -> Snapshot:
-        """Health, time and policy of this moment."""
+        """Return health, time and policy of this moment."""
         return Snapshot(self.store.health, self._clock(), self._policy)
 
     async def run(self, bound: socket.socket, requests: Requests) -> None:
-        """The daemon, until it is asked to stop. Whatever this raises is a bug.
+        """Run the daemon until a stop is requested. Any exception is a bug.
 
-        The endpoints come first, and answer from the first moment; then the
-        polling, and the watching of the files.
+        The endpoints start first, so that they answer at once; then polling and
+        the watching of files.
         """
         server = HttpServer(app.build_app(self.snapshot, self._status, self._scrape))
         await server.start(bound)
@@ -149,11 +149,11 @@ class Runtime:
         logger.info("stopped")
 
     async def apply(self, loaded: Loaded) -> None:
-        """Puts settings in force, or raises BadSettings and leaves everything as it was.
+        """Apply settings, or raise BadSettings and change nothing.
 
-        They come with a connection of their own, which has to be as good as
-        the one in use: ServerLive is answered over it, unless it is not over
-        the other one either. It is closed when it is not taken.
+        A new connection is tried first. It must be as good as the current one:
+        ServerLive must be answered, unless it is not answered on the current one
+        either. A new connection that is not used is closed.
         """
         candidate = Prober(loaded.target, self._clock)
         try:
@@ -186,22 +186,22 @@ class Runtime:
         await self.prober.replace(candidate, other_server=other_server)
 
     async def _try(self, candidate: Prober, deadline: float) -> None:
-        """Asks over a new connection; BadSettings when it is worse than the one in use."""
+        """Probe over a new connection; raise BadSettings if it is worse than the current one."""
         try:
             answer = (await candidate.ask(SERVER_LIVE, deadline)).reason
-        except ValueError as error:  # a token that cannot be sent, replaced since it was validated
+        except ValueError as error:  # the token has changed since its validation
             raise BadSettings([f"a file has changed meanwhile: {error}"]) from None
         if answer is not Reason.OK and self.store.health.live.last_reason is Reason.OK:
             new = f"ServerLive is answered with {answer} over a new connection"
             raise BadSettings([f"{new}, with ok over the old"])
 
     def _check_discovered(self, _: Repository) -> None:
-        """Asks the models that the repository has now."""
+        """Check the models that are in the repository now."""
         self.store.change_checks(self._asking(self.store.health, self._loaded))
         self._canaries.replace(self._loaded, self._discovery.discovered.canaries)
 
     def _asking(self, health: Health, loaded: Loaded) -> Health:
-        """The health in which what the settings name is asked, and what was discovered."""
+        """Return the health with the checks of the settings and of discovery."""
         settings, discovered = loaded.settings, self._discovery.discovered
         health = health.asking(
             (*loaded.checks, *discovered.checks, *discovered.canaries),
@@ -221,7 +221,7 @@ class Runtime:
             logger.warning("%s: %s is world-readable", name, path)
 
     async def _poll(self, reload: asyncio.Event) -> None:
-        """Asks the server, and watches the files."""
+        """Poll the server, and watch the files."""
         reloader = Reloader(
             self._loaded,
             self._config,
@@ -238,7 +238,7 @@ class Runtime:
             await self.prober.close()
 
     def _drain(self) -> float:
-        """Begins the drain; for how long it lasts."""
+        """Begin the drain and return its seconds."""
         self.store.drain()
         return self.settings.drain_seconds
 
@@ -290,18 +290,18 @@ def _kubernetes_events(
 
 
 def _read(load: Callable[[], Settings], config: Path | None) -> Loaded:
-    """The settings and their files, and what they need imported; called in a thread."""
+    """Read the settings and their files, and import what they need; called in a thread."""
     loaded = files.read(load, config)
     _import_for(loaded)
     return loaded
 
 
 def _import_for(loaded: Loaded) -> None:
-    """Imports what canaries need, because the event loop must not wait for it later."""
+    """Import what canaries need, so that no import blocks the event loop later."""
     if loaded.canaries or (loaded.settings.discover and loaded.settings.canary == "auto"):
         import_all()
 
 
 def _summary(settings: Settings) -> dict[str, Any]:
-    """What a log line says about settings."""
+    """Return the settings for a log line."""
     return {"server_url": settings.server_url, "models": len(settings.models)}

@@ -1,4 +1,4 @@
-"""When each check is probed, and how many at once; a changed connection starts a round at once."""
+"""Decides when each check is probed, and how many at once; a changed connection starts a round."""
 
 import asyncio
 import math
@@ -20,23 +20,24 @@ from sidecar.core.status import Status
 from sidecar.ratelimit import TokenBucket
 from sidecar.store import HealthStore
 
-# So many rounds may be started by losses, or by connections, in a row; then one a recovery period.
+# How many consecutive rounds may be started by a lost or new connection; then one per recovery
+# period.
 BURST = 10
 
 
 class Scheduler:
-    """Asks every check of the store: round after round, one round at a time.
+    """Probes every check of the store, in one round after another.
 
-    A check whose kind has a schedule of its own is asked beside the rounds, and
-    never twice at once.
+    A check whose kind has its own schedule is probed outside the rounds, and never
+    twice at once.
 
-    schedule:         may be changed at any time; counts from the end of the round, or of the
-                      question.
-    ask:              asks one check within so many seconds; must end by itself, failures
-                      included.
-    wait_changed:     whether a connection is established (True) or lost, when it is.
-    clock, sleep:     monotonic seconds, and waiting for some of them.
-    uniform:          a random number between two others.
+    schedule:         may be changed at any time; applies from the end of the current round or
+                      probe.
+    ask:              probes one check within this many seconds; must end by itself, even if it
+                      fails.
+    wait_changed:     waits for a change; returns whether a connection is established.
+    clock, sleep:     return monotonic seconds, and wait for some.
+    uniform:          returns a random number between two numbers.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Scheduler:
         self._own: dict[Check, asyncio.Task[None]] = {}
 
     async def run(self, done: Callable[[], bool] = lambda: False) -> None:
-        """Polls until cancelled, or until `done`, which is asked at the end of each round."""
+        """Poll until cancelled, or until `done` returns true at the end of a round."""
         change = asyncio.ensure_future(self._wait_changed())
         bursts = {True: TokenBucket(BURST), False: TokenBucket(BURST)}
         due = self._clock() + self._uniform(0, self.schedule.jitter * self._period())
@@ -72,9 +73,9 @@ class Scheduler:
                     established = change.result()
                     change = asyncio.ensure_future(self._wait_changed())
                     if established and not self._was_silent():
-                        continue  # it is the one over which the last round was answered
-                    # A server that drops each connection must not make the rounds spin,
-                    # but the loss of one that was just established is news.
+                        continue  # the last round was answered over this connection
+                    # A server that drops every connection must not cause rounds without end,
+                    # but the loss of a connection that was just established starts one.
                     recovery, burst = self.schedule.rounds.recovery_period, bursts[established]
                     least = min(due, burst.available_at(recovery))
                     await self._until(least, change if established else None)
@@ -84,19 +85,19 @@ class Scheduler:
                 self._start_own()
                 if done():
                     return
-                # A round that took longer than the period makes the next one
-                # late; the ones that fell due meanwhile are skipped.
+                # If a round took longer than the period, the next one starts at
+                # once; rounds that were due meanwhile are skipped.
                 due = started + self._spread(self._period())
         finally:
             for task in (change, *self._own.values()):
                 task.cancel()
 
     async def round(self) -> None:
-        """Asks ServerLive, and then everything else unless the server as a whole is silent.
+        """Probe ServerLive, and then everything else unless the whole server is silent.
 
-        When too much hangs for a round to end within its period, it is cut
-        there. Who has waited longest for an answer is asked first, so that in
-        the next round it is the turn of those that this one left out.
+        If too many probes hang for a round to end within its period, the round is
+        ended there. Checks with the oldest result are probed first, so that the next
+        round begins with those that this one did not reach.
         """
         ends = self._clock() + self.schedule.rounds.period
         if REASONS[await self._ask_live()].silences:
@@ -117,10 +118,10 @@ class Scheduler:
                 workers.create_task(work())
 
     async def _idle(self, due: float, change: asyncio.Future[bool]) -> float:
-        """Waits until a round is due or the connection changes; returns when it is due.
+        """Wait until a round is due or the connection changes; return when it is due.
 
-        While all is well, ServerLive is asked meanwhile, so that a frozen server
-        is noticed before the round, which then comes a recovery period later.
+        While all checks pass, ServerLive is probed meanwhile, so that a frozen server
+        is detected before the next round, which then starts a recovery period later.
         """
         while not change.done():
             live = self._live_asked_at + self._spread(self.schedule.live_period)
@@ -143,7 +144,7 @@ class Scheduler:
         return observation.reason
 
     def _start_own(self) -> None:
-        """Starts what asks each check that has a schedule of its own, unless it runs already."""
+        """Start a task for each check with its own schedule, unless it already runs."""
         for check, task in [*self._own.items()]:
             if task.done():
                 task.result()
@@ -153,7 +154,7 @@ class Scheduler:
                 self._own[check] = asyncio.create_task(self._ask_by_own_schedule(check))
 
     async def _ask_by_own_schedule(self, check: Check) -> None:
-        """Asks a check, as long as there is one, while the server is not silent."""
+        """Probe a check while it exists and the server is not silent."""
         while (schedule := self._schedule_of(check)) is not None:
             started = self._clock()
             if not self._was_silent():
@@ -179,7 +180,7 @@ class Scheduler:
         return period * self._uniform(1 - jitter, 1 + jitter)
 
     async def _until(self, due: float, event: asyncio.Future[bool] | None = None) -> None:
-        """Waits for a moment, or for an event that comes before it."""
+        """Wait for a time, or for an event that comes first."""
         delay = due - self._clock()
         if delay <= 0:
             return
@@ -195,5 +196,5 @@ class Scheduler:
 
 
 def _turn(check: Check, observed_at: float | None) -> tuple[bool, float]:
-    """The place in a round: ServerReady, then by the age of the last answer."""
+    """Return the position in a round: ServerReady, then by the age of the last result."""
     return check != SERVER_READY, -math.inf if observed_at is None else observed_at

@@ -1,4 +1,4 @@
-"""The one thing that changes: the current health, and who is notified of each change."""
+"""The current health, the only state that changes, and the observers of its changes."""
 
 from collections.abc import Iterable
 from enum import StrEnum, auto
@@ -11,19 +11,19 @@ from sidecar.core.state import Health, Transition
 class Cause(StrEnum):
     """Why the health changed."""
 
-    RESULT = auto()  # of one check
-    CANARY = auto()  # a canary was sent or skipped, or a restart is wanted or no longer
-    RELOAD = auto()  # other settings are in force, for the same server
-    CHECKS = auto()  # models were discovered, or are gone
-    OTHER_SERVER = auto()  # other settings are in force, for another server
-    DRAIN = auto()  # this sidecar has been asked to stop
+    RESULT = auto()  # a result of one check
+    CANARY = auto()  # a canary was sent or skipped, or a restart is wanted, or no longer
+    RELOAD = auto()  # new settings for the same server
+    CHECKS = auto()  # models were discovered or removed
+    OTHER_SERVER = auto()  # new settings for another server
+    DRAIN = auto()  # the sidecar was asked to stop
 
 
 class Change(NamedTuple):
-    """One change of the health, as every observer is notified of it.
+    """One change of the health.
 
-    `health` is the one after it. `observation` is there for a RESULT alone;
-    `transitions` are the statuses that it moved, often none.
+    `health` is the one after the change. `observation` is set only for a RESULT;
+    `transitions` are the statuses that have changed, often none.
     """
 
     cause: Cause
@@ -33,10 +33,10 @@ class Change(NamedTuple):
 
 
 class Observer(Protocol):
-    """What is notified of each change of the health: the log, the history, the counters."""
+    """Notified of each change of the health: the log, the history, the counters."""
 
     def __call__(self, change: Change, /) -> None:
-        """Takes in one change, in the event loop: it must not block, and must not raise."""
+        """Handle one change, in the event loop: it must neither block nor raise."""
         ...
 
 
@@ -49,32 +49,32 @@ class HealthStore:
 
     @property
     def health(self) -> Health:
-        """The health as of now: an immutable value that the caller may keep."""
+        """The current health, an immutable value that the caller may keep."""
         return self._health
 
     def record(self, observation: Observation) -> None:
-        """Takes in one observation, unless its check was removed while it was asked."""
+        """Record one observation, unless its check was removed meanwhile."""
         if observation.check not in self._health.checks:
             return
         health, transitions = self._health.observe(observation)
         self._publish(Change(Cause.RESULT, health, observation, transitions))
 
     def reload(self, health: Health, *, other_server: bool) -> None:
-        """Goes on with this health: that of the new settings."""
+        """Continue with this health, which is that of new settings."""
         cause = Cause.OTHER_SERVER if other_server else Cause.RELOAD
         self._publish(Change(cause, health))
 
     def change_checks(self, health: Health) -> None:
-        """Goes on with this health, in which other checks are asked."""
+        """Continue with this health, which has other checks."""
         self._publish(Change(Cause.CHECKS, health))
 
     def replace(self, health: Health) -> None:
-        """Goes on with this health, in which no check has a new result."""
+        """Continue with this health, in which no check has a new result."""
         if health != self._health:
             self._publish(Change(Cause.CANARY, health))
 
     def drain(self) -> None:
-        """Notes that this sidecar has been asked to stop."""
+        """Note that the sidecar was asked to stop."""
         self._publish(Change(Cause.DRAIN, self._health.drain()))
 
     def _publish(self, change: Change) -> None:

@@ -1,9 +1,9 @@
-"""The command line: from arguments to settings to a command and its exit code.
+"""The command line: parses arguments, loads settings and runs a command.
 
-arguments.py  the flags of each command, and what is wrong with them
+arguments.py  the flags of each command, and their errors
 process.py    signals, and the import of aiohttp
 run.py, check.py, canary.py, config.py, demo.py, doctor.py  one command each
-terminal.py   standard output and error of a command
+terminal.py   standard output and standard error of a command
 """
 
 import os
@@ -27,12 +27,12 @@ BUG = os.EX_SOFTWARE  # 70
 
 DAEMONS = ("run", "demo")
 
-# Seconds within which the settings and their files have to be read.
+# Seconds for reading the settings and their files.
 START_DEADLINE = 60
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command. Returns its exit code: 2 when the settings are bad, 70 after a bug."""
+    """Run a command and return its exit code: 2 if the settings are bad, 70 after a bug."""
     try:
         return _main(list(sys.argv[1:] if argv is None else argv))
     except Exception:  # noqa: BLE001 # any bug
@@ -43,13 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(args: list[str]) -> int:
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help", "--version")):
         args.insert(0, "run")
-    # The imports below take most of the start, and a process that is PID 1 in
-    # its container would ignore SIGTERM before it has a handler.
+    # The imports below take most of the start, and a process with PID 1 in
+    # its container would ignore SIGTERM until it has a handler.
     exit_on_signals(None if args[0] in ("check", "canary") else OK)
-    if args[0] in DAEMONS:  # to which it says: reload the configuration
+    if args[0] in DAEMONS:  # for `run` it means: reload the configuration
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    # gRPC's core writes every failed connection to standard error by itself,
-    # unless that is turned off before it is imported.
+    # gRPC's core writes every failed connection to standard error,
+    # unless this is turned off before the import.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from sidecar.blocking import BlockingCalls
     from sidecar.cli import arguments, config
@@ -69,7 +69,7 @@ def _main(args: list[str]) -> int:
     start = partial(load, found.settings, found.config, own)
     wrong = found.wrong
     try:
-        # A file system that hangs must not keep the process from saying so.
+        # A hanging file system must not prevent the error message.
         reading = BlockingCalls("reading the settings and their files", START_DEADLINE)
         loaded = reading.wait(partial(read, start, config_path(found.config)))
     except (BadSettings, OSError) as error:

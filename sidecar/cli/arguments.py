@@ -1,4 +1,4 @@
-"""The arguments of the command line: the flags of each command, and all that is wrong with them."""
+"""The command line's arguments: the flags of each command, and their errors."""
 
 import argparse
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ COMMANDS = {
 
 OUTPUTS = {"check": ("text", "json"), "doctor": ("text", "json", "github")}
 
-# The flags of a command that are no settings: what stands for the value, and the help.
+# The flags of a command that are not settings: the placeholder of the value, and the help.
 EVERYWHERE = {"--config": ("FILE", "settings file, YAML (SIDECAR_CONFIG)")}
 FLAGS = {
     "check": {
@@ -43,15 +43,15 @@ FLAGS = {
 }
 SWITCHES = {"config": {"--schema": "print their JSON Schema instead"}}
 
-# What is given without a flag: its name in the help, how often, and what it is.
+# Positional arguments: the name in the help, how many, and the help.
 WORDS = {
     "canary": ("MODEL", 1, "its name or name:version"),
     "doctor": ("FILE", 1000, "a manifest, YAML or JSON; - is standard input"),
 }
-# They ask no server, so that they take no settings.
+# These commands use no server, and accept no settings.
 WITHOUT_SETTINGS = ("doctor",)
 
-# The groups of the settings in the help, each from its first setting on.
+# The groups of settings in the help, by the first setting of each.
 GROUPS = {
     "server_url": "What is checked",
     "period_seconds": "How often",
@@ -76,11 +76,11 @@ SETTINGS = {"--" + name.replace("_", "-"): name for name in Settings.model_field
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What the command line asks for.
+    """The parsed command line.
 
-    flags:  the values of the flags that were given.
-    words:  what was given without a flag: the model of a canary, the files for the doctor.
-    wrong:  what is wrong, a line each.
+    flags:  the values of the given flags.
+    words:  the positional arguments: the model of a canary, the files for the doctor.
+    wrong:  the errors, one line each.
     """
 
     command: str
@@ -91,37 +91,37 @@ class Arguments:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The settings that were given, by name."""
+        """The given settings, by name."""
         return {SETTINGS[flag]: text for flag, text in self.flags.items() if flag in SETTINGS}
 
     @property
     def config(self) -> str | None:
-        """The settings file, if one was given."""
+        """The given settings file, if any."""
         return self.flags.get("--config")
 
     @property
     def wait(self) -> str:
-        """For how many seconds a check waits."""
+        """The seconds that `check` waits."""
         return self.flags.get("--wait", "0")
 
     @property
     def save(self) -> str | None:
-        """Where the request of a canary is written to."""
+        """The directory to which a canary's request is written."""
         return self.flags.get("--save")
 
     @property
     def output(self) -> str:
-        """The form of what is printed."""
+        """The output format."""
         return self.flags.get("--output", "text")
 
     @property
     def ignore(self) -> list[str]:
-        """The findings that the doctor leaves out."""
+        """The findings that the doctor ignores."""
         return [name.strip() for name in self.flags.get("--ignore", "").split(",") if name.strip()]
 
 
 def parse(args: list[str]) -> Arguments:
-    """The arguments, of which the first is the command. Help and version end the process."""
+    """Parse the arguments; the first is the command. Help and version end the process."""
     command, *rest = args
     if command in (*HELP, "--version"):
         parser().parse_args(args)
@@ -138,7 +138,7 @@ def parse(args: list[str]) -> Arguments:
 
 
 def _read(found: Arguments, rest: list[str]) -> None:
-    """Takes the flags of a command, and notes what is none."""
+    """Parse the flags of a command, and record errors for unknown ones."""
     command = found.command
     switches = SWITCHES.get(command, {})
     settings = () if command in WITHOUT_SETTINGS else (*SETTINGS, *EVERYWHERE)
@@ -153,7 +153,7 @@ def _read(found: Arguments, rest: list[str]) -> None:
             found.switches.add(arg)
             last = ""
             continue
-        # What follows the value of a flag may be the rest of it, and a secret.
+        # The argument after a flag's value may be the rest of the value, and a secret.
         hidden = bool(last) and (last not in flags or is_hidden(SETTINGS.get(last)))
         is_word = arg == "-" or not arg.startswith("-")
         if is_word and len(found.words) < most and not hidden:
@@ -180,12 +180,12 @@ def _read(found: Arguments, rest: list[str]) -> None:
 
 
 def _shown(arg: str) -> str:
-    """An argument as it is, or in quotes where it would not be seen."""
+    """Return an argument for an error, in quotes if it is blank or not printable."""
     return arg if arg.strip() and arg.isprintable() else repr(arg)
 
 
 def _wrong_values(found: Arguments) -> Iterator[str]:
-    """What is wrong with the flags that are no settings, worded as the errors of settings are."""
+    """Yield the errors of flags that are not settings, in the form of the settings' errors."""
     try:
         fits = 0 <= float(found.wait) <= DAY
     except ValueError:
@@ -205,7 +205,7 @@ def _wrong_values(found: Arguments) -> Iterator[str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """What prints the help; the values are not parsed by it, because it ends at the first error."""
+    """Return the parser that prints the help. It parses no values: it would stop at one error."""
     made = argparse.ArgumentParser(
         prog="sidecar",
         description="Checks the health of an inference server and reports it to Kubernetes.",
@@ -251,7 +251,7 @@ def _add_settings(sub: argparse.ArgumentParser) -> None:
 
 
 def default(name: str) -> str:
-    """The default of a setting as a person writes it."""
+    """Return the default of a setting as one would write it."""
     value = Settings.model_fields[name].get_default(call_default_factory=True)
     if isinstance(value, bool):
         return str(value).lower()

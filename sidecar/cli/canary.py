@@ -1,4 +1,4 @@
-"""`sidecar canary MODEL`: sends one canary, and prints the request and what the reply came to."""
+"""`sidecar canary MODEL`: sends one canary, and prints its request and result."""
 
 import asyncio
 import json
@@ -26,14 +26,14 @@ class Exchange:
         self.responses: list[InferResponse] = []
 
     def __call__(self, request: InferRequest, responses: list[InferResponse]) -> None:
-        """Keeps the last ones."""
+        """Keep the last request and its replies."""
         self.request, self.responses = request, responses
 
 
 def canary(loaded: Loaded, model: str, save: str | None) -> int:
-    """Sends a canary with the request that is given for the model, or a built one.
+    """Send a canary with the model's configured request, or a generated one.
 
-    Returns the exit code: 0 when it succeeds, else as `sidecar check` has it.
+    Returns the exit code: 0 for a success, otherwise as for `sidecar check`.
     """
     name, _, version = model.rpartition(":") if ":" in model else (model, "", "")
     check = canary_of(name, version)
@@ -57,7 +57,7 @@ def canary(loaded: Loaded, model: str, save: str | None) -> int:
 
 
 async def _send(loaded: Loaded, check: Check, exchange: Exchange) -> Observation | None:
-    """The first result, or the first time-out; None when the model is not ready."""
+    """Return the first result or the first timeout; None if the model is not ready."""
     settings = loaded.settings
     probe = CanaryProbe(
         loaded.target,
@@ -72,7 +72,7 @@ async def _send(loaded: Loaded, check: Check, exchange: Exchange) -> Observation
 
 
 def _request(request: InferRequest) -> dict[str, Any] | str:
-    """The request in V2 JSON, as a file of `canary_dir` has it; or why it has no such form."""
+    """Return the request in V2 JSON, as in a file of `canary_dir`, or why it has no JSON form."""
     try:
         document, _ = request.to_rest()
     except InvalidInput as error:
@@ -82,7 +82,7 @@ def _request(request: InferRequest) -> dict[str, Any] | str:
 
 
 def _save(path: Path, request: InferRequest, response: InferResponse) -> None:
-    """Writes the request and the reply, ready for `canary_dir`."""
+    """Write the request and the reply as files for `canary_dir`."""
     document, _ = response.to_rest()
     expected = path.with_name(f"{path.name.removesuffix('.json')}.expect.json")
     path.write_text(_text(_request(request)) + "\n")

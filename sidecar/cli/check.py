@@ -1,4 +1,4 @@
-"""`sidecar check`: asks once, or until all is ready, and says what it came to."""
+"""`sidecar check`: probes once, or until everything is ready, and reports the result."""
 
 import asyncio
 import json
@@ -21,11 +21,11 @@ from sidecar.scheduler import Scheduler
 if TYPE_CHECKING:
     from sidecar.probes.inference import CanaryProbe
 
-NAMED = 3  # of the checks that are waited for
+NAMED = 3  # of the awaited checks
 
 
 def check(loaded: Loaded, wait: float, output: str) -> int:
-    """Asks, prints findings or the document as `output` says, and returns the exit code."""
+    """Probe, print findings or the JSON document by `output`, and return the exit code."""
     outcome = asyncio.run(run(loaded, wait, sys.stderr))
     ignore_signals()
     text = outcome.findings if output == "text" else json.dumps(outcome.document) + "\n"
@@ -34,17 +34,17 @@ def check(loaded: Loaded, wait: float, output: str) -> int:
 
 
 async def run(loaded: Loaded, wait: float, stream: TextIO | None) -> Outcome:
-    """Asks everything once, and again and again for so many seconds while it is not ready.
+    """Probe everything once, and repeat it for up to this many seconds until it is ready.
 
-    The first round always comes to its end, a later one is cut when the time
-    is over. What is waited for, and the server's own texts, go to the stream.
-    SIGTERM and SIGINT end the waiting.
+    The first round always completes; a later one is ended when the time is over.
+    The awaited checks and the server's own texts are written to the stream.
+    SIGTERM and SIGINT end the wait.
     """
     settings = loaded.settings
     inquiry = Inquiry(loaded, wait)
     waiting = _Waiting(stream, wait)
     prober = Prober(loaded.target, inquiry.clock)
-    # Jitter spreads the calls of many daemons. A check is waited for, so it starts at once.
+    # Jitter is for many daemons. A user waits for this command, so it starts at once.
     scheduler = Scheduler(
         inquiry.store,
         settings.schedule._replace(jitter=0),
@@ -91,7 +91,7 @@ async def run(loaded: Loaded, wait: float, stream: TextIO | None) -> Outcome:
 async def _poll(
     rounds: Coroutine[Any, Any, None], loaded: Loaded, inquiry: Inquiry, *, once: bool
 ) -> None:
-    """Polls to the end of the rounds, and sends the canaries: once after them, or meanwhile."""
+    """Poll until the rounds end, and send the canaries: once after them, or meanwhile."""
     if not loaded.canaries:
         await rounds
         return
@@ -106,7 +106,7 @@ async def _poll(
         loaded.settings, probe, inquiry.store, lambda: inquiry.snapshot, inquiry.clock
     )
     inquiry.canaries = runner
-    # The rounds alone would notice that all is ready only at the end of the next one.
+    # The rounds alone would detect a change only at the end of the next one.
     jobs: tuple[Coroutine[Any, Any, object], ...] = (rounds, runner.run(), inquiry.is_over.wait())
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
@@ -119,14 +119,14 @@ async def _poll(
 
 
 async def _send_once(probe: "CanaryProbe", check: Check, inquiry: Inquiry) -> None:
-    """Sends a canary; its first result, or its first time-out, decides."""
+    """Send a canary; its first result or first timeout decides."""
     async for seen in probe.ask(check, inquiry.store.health.canaries.rules.timeout):
         inquiry.store.record(seen)
         return
 
 
 def _signal() -> "asyncio.Future[signal.Signals]":
-    """The first signal to stop, once there is one."""
+    """Wait for the first signal to stop and return it."""
     loop = asyncio.get_running_loop()
     coming: asyncio.Future[signal.Signals] = loop.create_future()
 
@@ -140,7 +140,7 @@ def _signal() -> "asyncio.Future[signal.Signals]":
 
 
 class _Waiting:
-    """What is waited for: on a terminal a line that is rewritten, else a line for each change."""
+    """Shows the awaited checks: on a terminal in one line, otherwise a line per change."""
 
     def __init__(self, stream: TextIO | None, wait: float) -> None:
         self._stream = stream
@@ -149,7 +149,7 @@ class _Waiting:
         self._shown = ""
 
     def report(self, inquiry: Inquiry) -> None:
-        """Tells what is waited for at the end of a round."""
+        """Show the awaited checks at the end of a round."""
         if self._terminal:
             self.draw(inquiry)
             return
@@ -160,7 +160,7 @@ class _Waiting:
             terminal.write(self._stream, f"{self._line(inquiry, awaited)}{text and '; '}{text}\n")
 
     def draw(self, inquiry: Inquiry) -> None:
-        """Rewrites the terminal's line; its end is cut, for a line that wraps stays."""
+        """Rewrite the terminal's line. A long one is cut, because a wrapped line would remain."""
         if self._stream is not None and self._terminal:
             columns = terminal.columns(self._stream)
             line = self._line(inquiry, _awaited(inquiry.failing()))[: columns - 1]
@@ -168,7 +168,7 @@ class _Waiting:
             self._shown = line
 
     def end(self, lines: Iterable[str]) -> None:
-        """Takes the terminal's line away, and writes these."""
+        """Remove the terminal's line, and write these lines."""
         if self._terminal and self._shown:
             terminal.write(self._stream, f"\r{'':{len(self._shown)}}\r")
         for line in lines:
@@ -179,7 +179,7 @@ class _Waiting:
 
 
 def _awaited(failing: Mapping[Check, str]) -> str:
-    """The names and reasons of the checks that are waited for; of the server alone if it is one."""
+    """Return the awaited checks with their reasons; only the server if it is among them."""
     if SERVER_LIVE in failing:
         failing = {SERVER_LIVE: failing[SERVER_LIVE]}
     shown = islice(failing.items(), NAMED)

@@ -1,4 +1,4 @@
-"""`sidecar config`: prints the settings in force, or their JSON Schema."""
+"""`sidecar config`: prints the effective settings, or their JSON Schema."""
 
 import json
 import sys
@@ -9,10 +9,10 @@ from sidecar.config import Settings
 
 
 def print_settings(settings: Settings, sources: Mapping[str, str]) -> int:
-    """Prints the settings in force as YAML, secrets masked. Returns the exit code.
+    """Print the effective settings as YAML, secrets masked. Return the exit code.
 
-    sources:  where each setting that was given comes from; it stands behind those that differ
-              from their default.
+    sources:  the source of each given setting; it follows settings that differ from their
+              default as a comment.
     """
     lines = []
     for line in settings.as_yaml().splitlines():
@@ -24,6 +24,6 @@ def print_settings(settings: Settings, sources: Mapping[str, str]) -> int:
 
 
 def print_schema() -> int:
-    """Prints the JSON Schema of a settings file. Returns the exit code."""
+    """Print the JSON Schema of a settings file. Return the exit code."""
     terminal.write(sys.stdout, json.dumps(Settings.model_json_schema(), indent=2) + "\n")
     return 0

@@ -1,4 +1,4 @@
-"""`sidecar demo`: the daemon beside a small server whose models load, fail and recover."""
+"""`sidecar demo`: the daemon with a small server whose models load, fail and recover."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ from sidecar.outputs import log
 
 
 async def run_demo(loaded: Loaded, bound: socket.socket, load: Load, config: Path | None) -> None:
-    """The daemon; the address of the demo's server takes the place of server_url."""
+    """Run the daemon; the address of the demo's server replaces server_url."""
     async with ToyServer() as server:
         url = f"127.0.0.1:{server.port}"
 

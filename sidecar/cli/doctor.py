@@ -1,4 +1,4 @@
-"""`sidecar doctor`: reads manifests, prints what is wrong with them, and returns the exit code."""
+"""`sidecar doctor`: reads manifests, prints their mistakes, and returns the exit code."""
 
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -11,7 +11,7 @@ UNREADABLE = 2
 
 
 def doctor(files: Sequence[str], output: str, ignore: Collection[str]) -> int:
-    """Examines files, `-` for standard input. 0: no finding, 1: findings, 2: not all was read."""
+    """Examine files, `-` for standard input. Return 0: no findings, 1: findings, 2: errors."""
     try:
         from sidecar.doctor.documents import MAX_BYTES
         from sidecar.doctor.examination import RULES, examine
@@ -34,7 +34,7 @@ def doctor(files: Sequence[str], output: str, ignore: Collection[str]) -> int:
 
 
 def _read(files: Sequence[str], most: int, wrong: list[str]) -> Iterator[tuple[str, bytes]]:
-    """The files; of one that is too large a little more than is allowed."""
+    """Read the files; of one that is too large, a little more than is allowed."""
     for name in files:
         try:
             if name == STDIN:

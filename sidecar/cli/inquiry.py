@@ -1,4 +1,4 @@
-"""What `sidecar check` has found out so far, and what it would come to."""
+"""The state of `sidecar check`, and its outcome."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ from sidecar.store import Change, HealthStore, Observer
 
 READY = 0
 
-# In a single round each check is asked once, so that one result has to do.
+# In a single round each check is probed once, so that one result decides.
 ONCE = Thresholds(failure=1, success=1)
 
 
@@ -40,7 +40,7 @@ class Outcome:
 
 
 class Inquiry:
-    """What is asked, what is known so far, and what it would come to."""
+    """The checks, the results so far, and the outcome."""
 
     def __init__(self, loaded: Loaded, wait: float) -> None:
         settings = loaded.settings
@@ -48,7 +48,7 @@ class Inquiry:
         self.canaries: Observer | None = None
         self.is_over = asyncio.Event()
         self._server_url = settings.server_url
-        # A check discovers no models, which would speak in the place of ServerReady.
+        # A check does not discover models, which would replace ServerReady.
         self._policy = settings.model_copy(update={"discover": False}).policy
         self._texts: dict[Check, str] = {}
         thresholds = (settings.liveness, settings.readiness) if wait else (ONCE, ONCE)
@@ -62,7 +62,7 @@ class Inquiry:
         if observation is None:
             return
         if observation.check == SERVER_LIVE and REASONS[observation.reason].silences:
-            self._texts.clear()  # the others are not asked, and what they said is over
+            self._texts.clear()  # the other checks are not probed, and their results are outdated
         self._texts[observation.check] = observation.detail
 
     def _notify(self, change: Change) -> None:
@@ -73,37 +73,37 @@ class Inquiry:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the beginning."""
+        """The seconds since the start."""
         return self.clock() - self.store.health.started_at
 
     @property
     def over(self) -> bool:
-        """Whether all is ready, or the time is over."""
+        """Whether everything is ready, or the time is over."""
         return readiness(self.snapshot).passing or self.clock() >= self._ends
 
     @property
     def snapshot(self) -> Snapshot:
-        """What is known at this moment."""
+        """The current snapshot."""
         return Snapshot(self.store.health, self.clock(), self._policy)
 
     def failing(self) -> dict[Check, str]:
-        """The reason of each check that keeps readiness from passing."""
+        """The reason of each check because of which readiness fails."""
         snapshot = self.snapshot
         findings = zip(snapshot.health.checks, readiness(snapshot).findings, strict=True)
         return {c: f.reason for c, f in findings if not f.passing and snapshot.gates(c)}
 
     def details(self) -> list[str]:
-        """For each check that was not answered with ok, the server's or gRPC's own text."""
+        """For each check with another result than ok, the text of the server or of gRPC."""
         texts = ((check, self._texts.get(check)) for check in self.store.health.checks)
         return [f"{check.name}: {log.printable(text)}" for check, text in texts if text]
 
     def outcome(self) -> Outcome:
-        """What it comes to at this moment."""
+        """The outcome as of now."""
         snapshot = self.snapshot
         ready, started = readiness(snapshot), snapshot.health.started_at
         sidecar = status.Sidecar(__version__, self._server_url, Server(), True, started)
         answers = [snapshot.health.checks[check].last_reason for check in self.failing()]
-        # When several fail the least counts: that something was answered proves more than silence.
+        # Of several the lowest code counts: an answer proves more than silence.
         codes = [NO_ANSWER if answer is None else REASONS[answer].exit_code for answer in answers]
         return Outcome(
             READY if ready.passing else min(codes),

@@ -1,4 +1,4 @@
-"""The process of a command: its signals before and after the event loop, and one import."""
+"""The process of a command: signals before and after the event loop, and the import of aiohttp."""
 
 import contextlib
 import os
@@ -10,9 +10,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def exit_on_signals(code: int | None) -> None:
-    """Ends the process at a signal, until the loop has handlers of its own.
+    """Exit at a signal, until the event loop has its own handlers.
 
-    With this exit code, or with 128 and the signal's number, as a shell has it.
+    The exit code is this one, or 128 plus the signal's number as in a shell.
     """
 
     def leave(signum: int, _: object) -> None:
@@ -23,21 +23,21 @@ def exit_on_signals(code: int | None) -> None:
 
 
 def ignore_signals() -> None:
-    """Once the loop has taken its handlers along: one more signal would be another exit code."""
+    """Ignore signals after the event loop has ended, so that they do not change the exit code."""
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
 
 
 def signal_code(signum: int) -> int:
-    """The exit code of a process that a signal has ended, as a shell has it."""
+    """Return the exit code of a process that was ended by a signal, as in a shell."""
     return 128 + signum
 
 
 @contextlib.contextmanager
 def without_authorities() -> Iterator[None]:
-    """For the import of aiohttp, whose client parses the machine's whole CA bundle then.
+    """Do not load CA certificates while aiohttp is imported; its client parses the whole bundle.
 
-    The client is not used here, and that is a quarter of the instructions of a start.
+    The client is not used at the start, and this is a quarter of the start's instructions.
     """
     names = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
     before = {name: os.environ.get(name) for name in names}

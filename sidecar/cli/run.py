@@ -22,9 +22,9 @@ Daemon = Callable[[Loaded, socket.socket, Load, Path | None], Coroutine[Any, Any
 
 
 async def run(loaded: Loaded, bound: socket.socket, load: Load, config: Path | None) -> None:
-    """The daemon on a listening socket.
+    """Run the daemon on a listening socket.
 
-    `load` gives the settings again when the file `config`, or another one that
+    `load` returns the settings again when the file `config`, or another one that
     they name, has changed.
     """
     runtime = Runtime(loaded, load, config)
@@ -32,12 +32,12 @@ async def run(loaded: Loaded, bound: socket.socket, load: Load, config: Path | N
 
 
 def serve(loaded: Loaded, load: Load, config: Path | None, daemon: Daemon = run) -> int:
-    """Listens, and runs the daemon to its end. Returns the exit code."""
+    """Listen, and run the daemon until it ends. Return the exit code."""
     settings = loaded.settings
     log.queue_stderr()
     log.configure(settings.log_level, settings.log_format)
     try:
-        if settings.grpc_port is not None:  # gRPC takes no socket that is bound
+        if settings.grpc_port is not None:  # gRPC does not accept a bound socket
             server.bind(settings.http_host, settings.grpc_port).close()
         bound = server.bind(settings.http_host, settings.http_port)
     except server.CannotListen as error:
@@ -47,7 +47,7 @@ def serve(loaded: Loaded, load: Load, config: Path | None, daemon: Daemon = run)
     # /metrics and /status are made in a thread beside the event loop. With Python's default of 5 ms
     # /healthz takes 6 ms at the median while /metrics of 1,000 models is made; so it takes 1.2 ms.
     sys.setswitchinterval(0.0002)
-    # What was imported stays. To search it for garbage stops the event loop for 20 ms each time.
+    # Imported modules are never garbage. Searching them blocks the event loop for 20 ms each time.
     gc.freeze()
     asyncio.run(daemon(loaded, bound, load, config))
     ignore_signals()
@@ -55,7 +55,7 @@ def serve(loaded: Loaded, load: Load, config: Path | None, daemon: Daemon = run)
 
 
 def _requests() -> Requests:
-    """What signals ask of the daemon: SIGHUP to reload, a first one to drain, a second to exit."""
+    """Return the requests from signals: SIGHUP reloads, the first other drains, a second exits."""
     requests = Requests()
     loop = asyncio.get_running_loop()
 

@@ -1,16 +1,16 @@
-"""Every setting: declared once, read from flags, environment and file, checked.
+"""The settings: declared once; read from flags, environment and file; validated.
 
-schema.py       the settings themselves, and the values that they hand out
-types.py        what each kind of setting takes, and how people may write it
-models.py       the same of the list of models
-rules.py        what holds between two settings
-environment.py  variables: settings, Kubernetes' links to Services, misspelt ones
-yaml_file.py    the settings file, and what YAML silently makes of it
+schema.py       the settings, and the values that other parts get
+types.py        the types of settings, and the forms in which they may be written
+models.py       the same for the list of models
+rules.py        rules that involve more than one setting
+environment.py  environment variables: settings, Kubernetes' service links, misspelled names
+yaml_file.py    the settings file, and values that YAML changes silently
 errors.py       the text of each error
-load.py         where settings come from, and every error at once
-files.py        the settings with what their files hold
-watch.py        watches the files, and loads again
-certificates.py what TLS files hold
+load.py         the sources of settings; collects all errors
+files.py        the settings with the contents of their files
+watch.py        watches the files and reloads
+certificates.py the contents of TLS files
 """
 
 from sidecar.config.environment import suggestion

@@ -1,4 +1,4 @@
-"""The canaries of the models: where the request of each comes from, and what it is."""
+"""The canaries of the models, and the request of each."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +12,12 @@ from sidecar.core.checks import Check, canary
 if TYPE_CHECKING:
     from sidecar.payloads.given import Given
 
-# For each canary the request that was given; None to build one from the model's metadata.
+# The configured request of each canary; None to generate one from the model's metadata.
 Payloads = Mapping[Check, "Given | None"]
 
 
 def paths(settings: Settings) -> list[Path]:
-    """The files that the canaries' requests and expectations stand in, there or not."""
+    """Return the files of requests and expected replies, whether they exist or not."""
     found: list[Path] = []
     for model in settings.models:
         if isinstance(model.canary, GivenCanary):
@@ -29,7 +29,7 @@ def paths(settings: Settings) -> list[Path]:
 
 
 def read(settings: Settings) -> Payloads:
-    """The canaries with their requests; BadSettings when one cannot be read or is not valid."""
+    """Return the canaries with their requests. BadSettings if one cannot be read or is invalid."""
     payloads: dict[Check, Given | None] = {}
     wrong = []
     for model in settings.models:
@@ -63,7 +63,7 @@ def _given(settings: Settings, model: Model) -> "Given | None":
 
 
 def _named(source: Document, body: Any, expected: Any, tolerance: float = 0.001) -> "Given":
-    # What is needed for inference is imported where there is a canary, in the thread that reads.
+    # Inference modules are imported only if there is a canary, in the thread that reads files.
     from sidecar.payloads.given import Given
 
     try:
@@ -74,9 +74,9 @@ def _named(source: Document, body: Any, expected: Any, tolerance: float = 0.001)
 
 
 def _in_directory(settings: Settings, model: Model) -> list[Path]:
-    """The request and the expectation of a model in canary_dir; nothing where it has none.
+    """Return a model's request and expected reply in canary_dir; None if it has none.
 
-    A name that is no file name never becomes a path.
+    A name that is not a valid file name never becomes a path.
     """
     folder, name = settings.canary_dir, model.name
     if folder is None or name.startswith(".") or "/" in name or "\0" in name:

@@ -1,9 +1,8 @@
-"""What the TLS files hold: when certificates expire, and whether gRPC can use them.
+"""The contents of TLS files: when certificates expire, and whether gRPC can use them.
 
-gRPC's BoringSSL takes less than the OpenSSL of Python, and says so only when it connects.
-The standard library cannot read a certificate that it does not trust, and a package for X.509
-would weigh more than the sidecar itself; the fields that are needed stand at fixed places
-(RFC 5280, section 4.1).
+gRPC's BoringSSL accepts less than Python's OpenSSL, and reports it only when it connects. The
+standard library cannot read a certificate that it does not trust, and a package for X.509 would
+be larger than the sidecar itself; the needed fields are at fixed positions (RFC 5280, section 4.1).
 """
 
 import re
@@ -17,14 +16,14 @@ _KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
 _ENCRYPTED = re.compile(
     r"-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED", re.MULTILINE
 )
-# gRPC and OpenSSL find a block only where -----BEGIN starts the line.
+# gRPC and OpenSSL find a block only if -----BEGIN is at the beginning of a line.
 _COMMENT = re.compile(rb"^(?:\xef\xbb\xbf)?[ \t]*#.*", re.MULTILINE)
 _NOT_AT_LINE_START = re.compile(rb"[^\r\n](?=-----BEGIN )")
 _MARKS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 _EXPLICIT_VERSION, _UTC_TIME, _OBJECT_IDENTIFIER = 0xA0, 0x17, 0x06
 
-# Object identifiers of keys, and for elliptic curves of the curve.
+# Object identifiers of key types, and of elliptic curves.
 _ELLIPTIC_CURVE = "2a8648ce3d0201"
 _KEYS = {
     "2a864886f70d010101": "RSA",
@@ -44,24 +43,24 @@ AUTHORITY_KEYS = (*CLIENT_KEYS, "ECDSA P-224", "ECDSA P-521", "Ed25519")
 
 
 class Certificate(NamedTuple):
-    """When it expires, in Unix time, and the kind of its key."""
+    """The expiry of a certificate in Unix time, and the type of its key."""
 
     expires: float
     key: str
 
 
 def latest_expiry(path: Path) -> float:
-    """The Unix time at which the last of the certificates in a file of authorities expires."""
+    """Return the Unix time at which the last certificate of a CA file expires."""
     return max(certificate.expires for certificate in certificates(path))
 
 
 def leaf_expiry(path: Path) -> float:
-    """The Unix time at which the first certificate of a file expires; those after it issued it."""
+    """Return the Unix time at which the first certificate of a file, the leaf, expires."""
     return certificates(path)[0].expires
 
 
 def certificates(path: Path) -> list[Certificate]:
-    """All certificates of a PEM file; ValueError when there is none or one cannot be read."""
+    """Return all certificates of a PEM file. ValueError if there is none or one is invalid."""
     blocks = _CERTIFICATE.findall(_without_comments(path).decode("ascii", "replace"))
     if not blocks:
         raise ValueError("holds no certificate in PEM form")
@@ -72,7 +71,7 @@ def certificates(path: Path) -> list[Certificate]:
 
 
 def check_authorities(path: Path) -> None:
-    """ValueError when gRPC cannot use the file as the authorities to trust."""
+    """Raise ValueError if gRPC cannot use the file as root certificates."""
     _check_form(path)
     kinds = {certificate.key for certificate in certificates(path)}
     if kinds.isdisjoint(AUTHORITY_KEYS):
@@ -84,7 +83,7 @@ def check_authorities(path: Path) -> None:
 
 
 def check_certificate(path: Path) -> None:
-    """ValueError when gRPC cannot use the file as a client's certificate."""
+    """Raise ValueError if gRPC cannot use the file as a client certificate."""
     _check_form(path)
     key = certificates(path)[0].key
     if key not in CLIENT_KEYS:
@@ -92,7 +91,7 @@ def check_certificate(path: Path) -> None:
 
 
 def check_key(path: Path) -> None:
-    """ValueError when gRPC cannot use the file as a client's private key."""
+    """Raise ValueError if gRPC cannot use the file as a client's private key."""
     _check_form(path)
     text = _without_comments(path).decode("ascii", "replace")
     if not _KEY.search(text):
@@ -102,9 +101,9 @@ def check_key(path: Path) -> None:
 
 
 def check_pair(certificate: Path, key: Path) -> None:
-    """ValueError when the key is not the certificate's."""
+    """Raise ValueError if the key does not belong to the certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # which sizes are allowed is the server's affair
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # the server decides which sizes are allowed
     try:
         context.load_cert_chain(certificate, key, password=lambda: b"")
     except ssl.SSLError as error:
@@ -112,7 +111,7 @@ def check_pair(certificate: Path, key: Path) -> None:
 
 
 def _check_form(path: Path) -> None:
-    """ValueError when gRPC would not find what stands in the file, or not all of it."""
+    """Raise ValueError if gRPC would not find all blocks of the file."""
     content = _without_comments(path)
     for mark, encoding in _MARKS.items():
         if encoding == "UTF-16" and content.startswith(mark):
@@ -129,7 +128,7 @@ def _check_form(path: Path) -> None:
 
 
 def _without_comments(path: Path) -> bytes:
-    """What is in the file, with an empty line in the place of each that begins with `#`."""
+    """Return the file with an empty line for each line that begins with `#`."""
     return _COMMENT.sub(b"", path.read_bytes())
 
 
@@ -172,7 +171,7 @@ def _kind(algorithm: bytes) -> str:
 
 
 def _element(der: bytes) -> tuple[int, bytes, bytes]:
-    """The tag and the content of the first element, and whatever follows it."""
+    """Return the tag and the content of the first element, and the rest."""
     tag, length, start = der[0], der[1], 2
     if length & 0x80:
         start += length & 0x7F

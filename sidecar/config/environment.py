@@ -1,4 +1,4 @@
-"""What the environment says: settings, Kubernetes' links to Services, and what is misspelt."""
+"""Environment variables: settings, Kubernetes' service links, and misspelled names."""
 
 import difflib
 import re
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 PREFIX = "SIDECAR_"
 CONFIG = PREFIX + "CONFIG"
 
-# A namespace with a Service called `sidecar-http` gives its pods SIDECAR_HTTP_SERVICE_HOST,
+# In a namespace with a Service `sidecar-http`, pods have the variables SIDECAR_HTTP_SERVICE_HOST,
 # SIDECAR_HTTP_PORT_80_TCP_ADDR and others, and SIDECAR_HTTP_PORT=tcp://10.0.0.1:80.
 _LINK = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_.+)?)")
 _LINK_BY_VALUE = re.compile(r"(.+_)?PORT")
@@ -15,11 +15,11 @@ _LINK_VALUE = re.compile(r"(tcp|udp|sctp)://\S+:[0-9]+")
 
 
 class Variables:
-    """The variables with our prefix, in upper or lower case.
+    """The variables with the sidecar's prefix, in upper or lower case.
 
-    given:     the text of each setting, by its name.
-    wrong:     the name of a setting, and why its variables cannot be used.
-    warnings:  a sentence for each variable that sets nothing.
+    given:     the text of each setting, by name.
+    wrong:     names of settings, and why their variables cannot be used.
+    warnings:  a sentence for each variable without effect.
     """
 
     def __init__(self, environ: Mapping[str, str], settings: Collection[str]) -> None:
@@ -45,7 +45,7 @@ class Variables:
 
 
 def suggestion(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """What ends an error about an unknown name: the known one that is most like it, if any is."""
+    """Return the end of an error about an unknown name: the most similar known one, if any."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {prefix}{close[0]}?" if close else ""
 

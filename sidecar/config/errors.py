@@ -1,4 +1,4 @@
-"""The text of each settings error: pydantic's own, or ours in its place."""
+"""The text of each settings error: pydantic's, or a replacement."""
 
 from dataclasses import fields
 
@@ -7,7 +7,7 @@ from pydantic_core import ErrorDetails
 from sidecar.config.environment import suggestion
 from sidecar.config.models import NOT_A_LIST, Model
 
-# By the types of pydantic's errors.
+# By pydantic's error types.
 _REASONS = {
     "bool_parsing": "not a boolean",
     "bool_type": "not a boolean",
@@ -28,7 +28,7 @@ _REASONS = {
 
 
 def reason(error: ErrorDetails) -> str:
-    """What pydantic, or a validator of ours, has against a value."""
+    """Return why pydantic, or one of the validators, rejects a value."""
     cause = error.get("ctx", {}).get("error")
     if cause:
         return str(cause)
@@ -36,7 +36,7 @@ def reason(error: ErrorDetails) -> str:
 
 
 def wants_text(error: ErrorDetails) -> bool:
-    """Whether a value was refused that is a number, a boolean or null, where text is wanted."""
+    """Whether a number, a boolean or null was rejected because text is expected."""
     text = error["type"] in ("string_type", "path_type", "dict_type")
     return (text or reason(error) == NOT_A_LIST) and isinstance(
         error["input"], bool | int | float | None
@@ -44,7 +44,7 @@ def wants_text(error: ErrorDetails) -> bool:
 
 
 def is_text(name: str, inner: list[str]) -> str:
-    """That a setting, or what stands inside it, is text."""
+    """Return the error for a setting, or a part of it, that is not text."""
     if name == "models":
         if not inner:
             return "models is text or a list"
@@ -55,7 +55,7 @@ def is_text(name: str, inner: list[str]) -> str:
 
 
 def of_model(inner: list[str], error: ErrorDetails, why: str) -> str:
-    """What is wrong with one of the models, or with a key of it."""
+    """Return the error for one of the models, or for a key of it."""
     index, *keys = inner
     model, key = f"model {int(index) + 1}", ".".join(keys)
     if error["type"] == "missing":

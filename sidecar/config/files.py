@@ -1,4 +1,4 @@
-"""The settings with what their files hold, read together, outside the event loop."""
+"""The settings with the contents of their files, read together, outside the event loop."""
 
 import stat
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +14,7 @@ from sidecar.core.checks import Check
 from sidecar.core.status import Canaries
 from sidecar.core.target import Target
 
-# Each file, and what identifies its present content.
+# Each file, and the fingerprint of its content.
 Fingerprints = list[tuple[Path, tuple[int, ...]]]
 
 SECRETS = ("tls_key_file", "bearer_token_file")
@@ -22,14 +22,14 @@ SECRETS = ("tls_key_file", "bearer_token_file")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings with what their files held.
+    """Settings with the contents of their files.
 
-    seen:             the settings file and those that the settings name, as they were
-                      looked at before they were read.
-    target:           the server that is asked, with the certificates and the token.
+    seen:             fingerprints of the settings file and of the files that the settings
+                      name, taken before they were read.
+    target:           the server, with certificates and token.
     expiry:           the Unix time at which each TLS file expires.
     canaries:         the canaries and their requests.
-    world_readable:   the secret files that are world-readable, by their settings' names.
+    world_readable:   the settings whose secret files are world-readable.
     """
 
     settings: Settings
@@ -41,31 +41,31 @@ class Loaded:
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """What is probed: the server, its models, their canaries."""
+        """The checks: of the server, its models, and their canaries."""
         return (*self.settings.checks, *self.canaries)
 
     @property
     def judging(self) -> Canaries:
-        """How the canaries are judged."""
+        """The rules for canaries."""
         given = frozenset(check for check, payload in self.canaries.items() if payload)
         return Canaries(self.settings.canary_rules, given)
 
 
 def read(load: Callable[[], Settings], config: Path | None) -> Loaded:
-    """The settings that `load` gives, with their files; BadSettings or OSError.
+    """Return the settings that `load` returns, with their files. BadSettings or OSError.
 
-    `config` is the settings file that `load` reads, if there is one. Each file is
-    looked at before it is read: what is replaced from then on is seen by that.
+    `config` is the settings file that `load` reads, if any. The fingerprint of each
+    file is taken before it is read, so that a later replacement is detected.
     """
     seen = fingerprints([] if config is None else [config])
     return with_files(load(), seen)
 
 
 def fingerprints(files: Iterable[Path]) -> Fingerprints:
-    """What identifies the content of each file, every link on the way to it followed.
+    """Return the fingerprint of each file's content, and of every link on its path.
 
-    BadSettings for a FIFO: opening it would wait for a writer, even
-    when another file has taken its place.
+    BadSettings for a FIFO: opening it would wait for a writer, even after it was
+    replaced by another file.
     """
     found: Fingerprints = []
     for file in files:
@@ -82,12 +82,12 @@ def fingerprints(files: Iterable[Path]) -> Fingerprints:
 
 
 def with_files(settings: Settings, seen: Iterable[tuple[Path, tuple[int, ...]]] = ()) -> Loaded:
-    """Settings with what their files hold now; BadSettings when one holds nothing usable."""
+    """Return the settings with the contents of their files. BadSettings if one is unusable."""
     seen = [*seen, *fingerprints(paths(settings))]
     try:
         target = _target(settings)
         expiry = _expiry(settings)
-    except ValueError as error:  # replaced once more since it was validated
+    except ValueError as error:  # it has changed since its validation
         raise BadSettings([f"a file has changed meanwhile: {error}"]) from None
     world_readable = {
         name: settings.files[name] for name in SECRETS if _is_world_readable(settings, name)

@@ -1,4 +1,4 @@
-"""Settings that fit an inference server, where others are in force."""
+"""Suggestions: settings that fit an inference server better than the current ones."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ SYNCHRONOUS = 16  # seconds: three inferences of 5 s
 
 
 def service_hint(settings: Settings) -> str:
-    """What to set where the service is not implemented by the server."""
+    """Return what to set if the server does not implement the service."""
     service = settings.grpc_service
     if service == TORCHSERVE_SERVICE:
         hint = "only TorchServe has it"
@@ -20,7 +20,7 @@ def service_hint(settings: Settings) -> str:
 
 
 def hints(settings: Settings, server: Server, *, has_canaries: bool) -> Iterator[str]:
-    """What to set for this server, each in a sentence without its end."""
+    """Return suggestions for this server, each a sentence without its end."""
     is_listed = settings.models or settings.discover
     if server.name in ("triton", "pytriton") and not is_listed:
         yield "list the models: ServerReady is false while any model loads"

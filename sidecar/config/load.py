@@ -1,4 +1,4 @@
-"""Where settings come from: flag, environment, file, default; and every error at once."""
+"""Loads the settings from flags, environment, file and defaults; reports all errors at once."""
 
 import os
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ NAMES = tuple(Settings.model_fields)
 
 
 class BadSettings(Exception):
-    """Everything that is wrong with the settings, one line each."""
+    """All errors of the settings, one per line."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))
@@ -29,18 +29,18 @@ class BadSettings(Exception):
 
 
 def config_path(given: str | None) -> Path | None:
-    """The settings file: the one that the command line gave, else the environment's, if any."""
+    """Return the settings file: that of the command line, else of the environment, if any."""
     path = given or os.environ.get(CONFIG)
     return Path(path) if path else None
 
 
 def variable_warnings(environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each variable that looks like a setting and sets nothing."""
+    """Return a sentence for each variable that looks like a setting and has no effect."""
     return Variables(environ, NAMES).warnings
 
 
 def is_hidden(name: str | None) -> bool:
-    """Whether what is given for a setting may be a secret, so that errors do not repeat it."""
+    """Whether the value of a setting may be a secret, so that errors must not show it."""
     return name is not None and _allowed(name).show is not repr
 
 
@@ -49,11 +49,11 @@ def load(
     config: str | None = None,
     own: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """The settings that are in force, or BadSettings.
+    """Return the effective settings. Raises BadSettings.
 
-    `flags` are the settings that the command line gave, by name; `config` is
-    the settings file it gave, if any; `own` are those that the command brings
-    itself, so that they cannot be given.
+    `flags` are the settings of the command line by name; `config` is its settings
+    file, if any; `own` are settings that the command determines, so that they
+    cannot be given.
     """
     lines: list[str] = []
     path = config_path(config)
@@ -68,7 +68,7 @@ def load(
 
 
 def sources(flags: Mapping[str, str], config: str | None = None) -> dict[str, str]:
-    """Where the value of each setting that was given comes from: a flag, a variable or the file."""
+    """Return the source of each setting that was given: a flag, a variable or the file."""
     path = config_path(config)
     file = yaml_file.read(path, _may_be_shown) if path else yaml_file.Document()
     given = _Given(flags, Variables(os.environ, NAMES).given, file, path)
@@ -76,7 +76,7 @@ def sources(flags: Mapping[str, str], config: str | None = None) -> dict[str, st
 
 
 def load_text(flags: Mapping[str, str], environ: Mapping[str, str], text: str = "") -> Settings:
-    """The settings that another process has by its flags, its environment and its file."""
+    """Return the settings that another process has, by its flags, environment and file."""
     try:
         file = yaml_file.parse(text, _may_be_shown)
     except ValueError as error:
@@ -92,7 +92,7 @@ class _Sources(NamedTuple):
 
 
 def _put_together(sources: _Sources, own: Mapping[str, Any], lines: list[str]) -> Settings:
-    """The settings; BadSettings with the lines, if there are any, and all that is wrong."""
+    """Return the settings. Raises BadSettings with these lines and all errors."""
     flags, environ, file, path = sources
     variables = Variables(environ, NAMES)
     given = _Given(flags, variables.given, file, path)
@@ -104,7 +104,7 @@ def _put_together(sources: _Sources, own: Mapping[str, Any], lines: list[str]) -
         for name in own
         if name in given.values
     ]
-    # Where a whole value is read as something else, what else is wrong with it says nothing.
+    # If a whole value was read as another type, its other errors are meaningless.
     reported = {n for n, _ in file.wrong if (n,) in file.read_as and given.by_file(n)} | {*own}
     settings, reasons = _validate({**given.values, **own}, given)
     wrong += [
@@ -122,14 +122,14 @@ def _put_together(sources: _Sources, own: Mapping[str, Any], lines: list[str]) -
 
 
 def _validate(values: Mapping[str, Any], given: "_Given") -> tuple[Settings, dict[str, list[str]]]:
-    """The settings, with the default for each bad value; and why it is bad, by name."""
+    """Return the settings, with the default for each bad value; and its error, by name."""
     reasons: dict[str, list[str]] = {}
     try:
         settings = Settings(**values)
     except ValidationError as invalid:
         for error in invalid.errors(include_url=False):
             found = reasons.setdefault(str(error["loc"][0]), [])
-            if (reason := given.reason(error)) not in found:  # an alias has what its anchor has
+            if (reason := given.reason(error)) not in found:  # an alias has the value of its anchor
                 found.append(reason)
         good = {name: value for name, value in values.items() if name not in reasons}
         settings = Settings(**good)
@@ -140,7 +140,7 @@ def _validate(values: Mapping[str, Any], given: "_Given") -> tuple[Settings, dic
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """What was given where, to be repeated in errors."""
+    """The given values and their sources, to be shown in errors."""
 
     flags: Mapping[str, str]
     environment: Mapping[str, str]
@@ -149,11 +149,11 @@ class _Given:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The values that were given, each from the first source that has it."""
+        """The given values, each from the first source that has it."""
         return {**self.file.values, **self.environment, **self.flags}
 
     def source(self, name: str) -> str:
-        """Where the value comes from; empty for a default."""
+        """The source of the value; empty for a default."""
         if name in self.flags:
             return "--" + name.replace("_", "-")
         if name in self.environment:
@@ -161,18 +161,18 @@ class _Given:
         return str(self.path) if self.by_file(name) else ""
 
     def by_file(self, name: str) -> bool:
-        """Whether the value is the file's: it has one, and nothing overrides it."""
+        """Whether the value comes from the file."""
         return name in self.file.values and name not in {**self.flags, **self.environment}
 
     def of(self, name: str) -> str:
-        """The value of a setting, and its source; empty where there is no value."""
+        """The value of a setting and its source; empty if there is no value."""
         if source := self.source(name):
             return f"given {_allowed(name).show(self.values[name])} by {source}: "
         default = Settings.model_fields[name].default
         return "" if default is None else f"default {default!r}: "
 
     def reason(self, error: ErrorDetails) -> str:
-        """Why a value is bad; where YAML reads something else than text, the line as well."""
+        """Why a value is bad; with the line if YAML reads it as something else than text."""
         place = tuple(map(str, error["loc"]))
         if self.by_file(place[0]):
             place = self.file.anchored_at(place)
@@ -182,8 +182,8 @@ class _Given:
             why = "not text, so it must be in quotes"
             if self.by_file(name) and (what := self.file.what_is_at(place)):
                 why = f"{what}, and {errors.is_text(name, inner)}: quote it"
-                del inner[1:]  # which the reason names by now
-        # What should have been the value of a header may stand in its name's place.
+                del inner[1:]  # which the reason now names
+        # The name may be a header's value, given in its place by mistake.
         return errors.of_model(inner, error, why) if inner and name == "models" else why
 
 
@@ -192,13 +192,13 @@ def _plain(name: str) -> str:
 
 
 def _allowed(name: str) -> Allowed:
-    """What a setting takes; of an optional one it stands inside its union."""
+    """The allowed values of a setting; for an optional one they are inside its union."""
     annotation = Settings.model_fields[name]
     members = [getattr(member, "__metadata__", ()) for member in get_args(annotation.annotation)]
     return next(m for m in chain(annotation.metadata, *members) if isinstance(m, Allowed))
 
 
 def _may_be_shown(name: str, text: str) -> str:
-    """What is written for a setting, unless its errors hide what was given."""
+    """The given value of a setting, unless its errors must not show it."""
     shown = _allowed(name).show(text) if name in NAMES else text
     return text if shown == repr(text) else shown

@@ -1,4 +1,4 @@
-"""The models that are asked about, and how people may write a list of them."""
+"""The configured models, and the forms in which a list of them may be written."""
 
 import json
 from collections import Counter
@@ -21,14 +21,14 @@ def _mode(value: object) -> object:
 
 Mode = Annotated[Literal["off", "auto"], BeforeValidator(_mode)]
 
-# A file, or what stands in it.
+# A file, or its content.
 Document = Path | dict[str, Any]
 
 _DOCUMENT = {"anyOf": [{"type": "string"}, {"type": "object"}]}
 
 
 class GivenCanary(BaseModel):
-    """The canary of one model: a request in V2 JSON, and what its reply has to be."""
+    """The canary of one model: a request in V2 JSON, and the expected reply."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,10 +37,10 @@ class GivenCanary(BaseModel):
     tolerance: float = Field(0.001, ge=0)
 
 
-# There may be thousands, and as a BaseModel each takes half a kilobyte more.
+# A dataclass, because as a BaseModel each takes half a kilobyte more, and there may be thousands.
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class Model:
-    """One model that is asked about. One that is not required is reported, but gates nothing."""
+    """One configured model. One that is not required is reported, but does not gate."""
 
     name: str = Field(min_length=1)
     version: Annotated[
@@ -71,7 +71,7 @@ class Model:
     @field_validator("version", mode="before")
     @classmethod
     def _whole(cls, value: object) -> object:
-        # YAML reads 3 as a number, which is as good; but 1.10 as 1.1, which is not.
+        # YAML reads 3 as a number, which is equivalent; but 1.10 as 1.1, which is not.
         return str(value) if type(value) is int else value
 
     @field_validator("name", "version")
@@ -81,19 +81,19 @@ class Model:
 
     @property
     def check(self) -> Check:
-        """The question about this model."""
+        """The check of this model."""
         return model_ready(self.name, self.version)
 
 
 def printable(text: str) -> str:
-    """The text, or ValueError."""
+    """Return the text. ValueError if it has a control character."""
     if not text.isprintable():
         raise ValueError("has a control character")
     return text
 
 
 def without_quotes(value: Any) -> Any:
-    """The value, or ValueError where a text is in quotes that were not meant."""
+    """Return the value. ValueError if it is a text in quotes, which are likely a mistake."""
     if isinstance(value, str):
         text = value.strip()
         for quote in QUOTES:
@@ -103,12 +103,12 @@ def without_quotes(value: Any) -> Any:
 
 
 def parse(value: object) -> list[Any]:
-    """A comma-separated text, a JSON list or a list, each entry in the shape of a Model."""
+    """Return the entries of a comma-separated text, a JSON list or a list, each as for a Model."""
     return [_entry(item) for item in _items(value)]
 
 
 def required(value: object) -> int:
-    """How many models are required at most, whatever is wrong with each; ValueError for no list."""
+    """Return the maximum number of required models, valid or not. ValueError if not a list."""
     return sum(not (isinstance(i, dict) and i.get("required") is False) for i in _items(value))
 
 
@@ -125,7 +125,7 @@ def _items(value: object) -> list[Any]:
 
 
 def distinct(models: tuple[Model, ...]) -> tuple[Model, ...]:
-    """The models, or ValueError when one is there twice."""
+    """Return the models. ValueError if there are duplicates."""
     names = Counter(model.check.name for model in models)
     twice = sorted(name for name, count in names.items() if count > 1)
     if twice:
@@ -151,7 +151,7 @@ def _mapping(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _integer(text: str) -> int:
-    if text == "-0":  # which as a version would become 0
+    if text == "-0":  # which would become the version 0
         raise ValueError("-0 is read as the number 0: quote it, or write 0")
     return int(text)
 

@@ -1,4 +1,4 @@
-"""The rules between two settings; each is checked as far as what is known allows."""
+"""The rules that involve more than one setting; each applies if those settings are valid."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from sidecar.config.schema import Settings
 
 TLS = ("tls_ca_file", "tls_cert_file", "tls_key_file", "tls_server_name")
 
-# The name of a setting that breaks a rule, and why.
+# The name of a setting that violates a rule, and the error.
 Broken = Iterator[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules over settings some of which may be bad by themselves.
+    """The rules for settings, some of which may be bad.
 
-    settings:  they have the default in the place of a bad value.
-    bad:       the names of those.
-    given:     what was given for each setting, good or bad.
+    settings:  with the default instead of each bad value.
+    bad:       the names of the bad settings.
+    given:     the given value of each setting, good or bad.
     """
 
     settings: Settings
@@ -29,7 +29,7 @@ class Rules:
     given: Mapping[str, Any]
 
     def broken(self) -> Broken:
-        """All that is wrong."""
+        """Return all violations."""
         yield from self._timeout()
         yield from self._max_age()
         yield from self._policy()
@@ -41,7 +41,7 @@ class Rules:
         yield from self._token()
 
     def _least(self, name: str) -> float:
-        """The value of a number that is 0 or more; 0 when it is bad, and so not known."""
+        """Return the value of a number of 0 or more; 0 if it is bad."""
         return 0 if name in self.bad else getattr(self.settings, name)
 
     def _is_given(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Every setting, validated; hands out values of the core, not itself."""
+"""Every setting and its validation. Other parts get values of the core, not the settings."""
 
 import sys
 from pathlib import Path
@@ -25,10 +25,10 @@ MASK = "***"
 
 
 class Settings(BaseSettings):
-    """The settings, each valid by itself; rules.py has what holds between two of them."""
+    """The settings, each validated by itself; rules.py validates combinations."""
 
     model_config = SettingsConfigDict(
-        case_sensitive=True,  # or SERVER_URL in the file would be server_url
+        case_sensitive=True,  # otherwise SERVER_URL in the file would be server_url
         extra="forbid",
         frozen=True,
         validate_default=True,
@@ -39,28 +39,28 @@ class Settings(BaseSettings):
     grpc_service: f.Service = Field(SERVICE, description="full name of the service")
     models: f.Models = Field((), description="models to probe")
     period_seconds: f.Seconds = Field(
-        5, description="from the start of one round to the start of the next while all is well"
+        5, description="from the start of one round to the start of the next while all checks pass"
     )
     recovery_period_seconds: f.Seconds = Field(
         1, description="the same while anything is not serving"
     )
     live_period_seconds: f.SecondsOrZero = Field(
-        1, description="how often ServerLive alone is asked between two rounds; 0: never"
+        1, description="interval at which ServerLive alone is called between two rounds; 0: never"
     )
-    timeout_seconds: f.Seconds = Field(2, description="deadline of each call to the server")
-    jitter: f.Share = Field(0.1, description="share of the period by which rounds are spread")
+    timeout_seconds: f.Seconds = Field(2, description="timeout of each call to the server")
+    jitter: f.Share = Field(0.1, description="fraction of the period by which rounds are spread")
     concurrency: f.Count = Field(8, description="maximum number of calls in flight")
     liveness_failure_threshold: f.Count = Field(
-        3, description="counted failures in a row until the server is not live"
+        3, description="consecutive counted failures after which the server is not live"
     )
     liveness_success_threshold: f.Count = Field(
-        1, description="successes in a row until it is live"
+        1, description="consecutive successes after which it is live"
     )
     readiness_failure_threshold: f.Count = Field(
-        3, description="counted failures in a row until a check is not ready"
+        3, description="consecutive counted failures after which a check is not ready"
     )
     readiness_success_threshold: f.Count = Field(
-        1, description="successes in a row until it is ready"
+        1, description="consecutive successes after which it is ready"
     )
     startup_grace_seconds: f.SecondsOrZero = Field(
         0, description="grace period before /healthz may fail for a server that has never been live"
@@ -70,75 +70,77 @@ class Settings(BaseSettings):
     )
     require_server_ready: f.AutoOrBoolean = Field(
         "auto",
-        description="whether ServerReady gates /readyz; auto: only where no model is configured"
-        " and none is discovered",
+        description="whether ServerReady gates /readyz; auto: only if no model is configured"
+        " or discovered",
     )
     readiness_policy: f.QuorumText = Field(
         "all", description="how many of the required models must be ready"
     )
     canary: f.CanaryMode = Field(
         "off",
-        description="auto: each model has to answer an inference that is built from its metadata",
+        description="auto: each model must answer an inference that is generated from its metadata",
     )
     canary_dir: f.Directory | None = Field(
         None, description="directory of requests in V2 JSON, NAME.json for the model NAME"
     )
     canary_period_seconds: f.Seconds = Field(
-        30, description="from the result of a canary to the next one while it passes"
+        30, description="from the result of a canary to the next canary while it passes"
     )
     canary_timeout_seconds: f.Seconds = Field(
-        30, description="time without a reply and without a sign of progress that is a timeout"
+        30, description="time without a reply and without progress of the model that is a timeout"
     )
     canary_failure_threshold: f.Count = Field(
-        2, description="failures among the last canary_window results until a canary fails"
+        2, description="failures among the last canary_window results after which a canary fails"
     )
     canary_window: f.Count = Field(4, description="number of last results that count")
     canary_success_threshold: f.Count = Field(
-        3, description="successes in a row after a failure until a canary passes"
+        3, description="consecutive successes after a failure after which a canary passes"
     )
     canary_warmup_requests: f.Count = Field(
-        1, description="successes in a row after a start until a canary passes"
+        1, description="consecutive successes after a start after which a canary passes"
     )
     canary_max_reply_bytes: f.Count = Field(
-        4 * 1024 * 1024, description="size of the largest reply to a canary"
+        4 * 1024 * 1024, description="maximum size of a canary's reply"
     )
     canary_restart_after_seconds: f.SecondsOrZero = Field(
-        0, description="time for which canaries have to fail before /healthz fails; 0: never"
+        0, description="time that canaries must fail before /healthz fails; 0: never"
     )
     canary_max_restarts_per_hour: f.Count = Field(
-        3, description="restarts because of canaries in an hour, at most"
+        3, description="maximum number of restarts per hour because of canaries"
     )
     progress_metrics_url: f.MetricsUrl | None = Field(
         None,
-        description="the server's metrics page, whose counters show that a model makes progress",
+        description="the server's metrics page, whose counters show the progress of models",
     )
     discover: f.Switch = Field(
         False, description="whether the models in the server's repository are checked too"
     )
     discover_exclude: f.Patterns = Field(
-        (), description="names of models that are not discovered, * for any characters"
+        (), description="patterns of model names that are not discovered; * matches any characters"
     )
     discover_period_seconds: f.Seconds = Field(
-        30, description="time between two looks into the repository"
+        30, description="interval at which the repository is read"
     )
     discover_maximum_models: f.Count = Field(
-        1000, description="discovered models that are checked at most"
+        1000, description="maximum number of discovered models that are checked"
     )
     minimum_models: f.Count = Field(
-        1, description="models that the repository must have, where models are discovered"
+        1, description="minimum number of models in the repository, with discover"
     )
-    tls_ca_file: f.File | None = Field(None, description="PEM file of the authorities to trust")
+    tls_ca_file: f.File | None = Field(
+        None, description="PEM file of the trusted certificate authorities"
+    )
     tls_cert_file: f.SecretFile | None = Field(
         None, description="PEM file of this client's certificate"
     )
     tls_key_file: f.SecretFile | None = Field(None, description="PEM file of its private key")
     tls_server_name: f.Text | None = Field(
-        None, description="name to expect in the server's certificate"
+        None, description="name expected in the server's certificate"
     )
     authority: f.Authority | None = Field(
         None,
-        description=":authority of each call, with TLS the name to expect as well unless"
-        " tls_server_name is given; default: from server_url",
+        description=":authority of each call, and with TLS the name expected in the certificate"
+        " unless tls_server_name is set; default: from server_url",
     )
     headers: f.HeaderMap = Field({}, description="metadata sent with each call")
     bearer_token_file: f.SecretFile | None = Field(
@@ -157,7 +159,7 @@ class Settings(BaseSettings):
         None, description="port to serve grpc.health.v1 on, in plaintext"
     )
     kubernetes_events: f.Switch = Field(
-        False, description="whether transitions become Kubernetes Events on this pod"
+        False, description="whether transitions are written as Kubernetes Events on this pod"
     )
     pod_name: f.PodName | None = Field(
         None, description="name of this pod (metadata.name), for kubernetes_events"
@@ -166,16 +168,16 @@ class Settings(BaseSettings):
         None, description="uid of this pod (metadata.uid), for kubernetes_events"
     )
     drain_seconds: f.SecondsOrZero = Field(
-        5, description="how long everything but /readyz goes on after SIGTERM"
+        5, description="how long everything except /readyz keeps working after SIGTERM"
     )
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         f.Lower,
         f.Allowed("debug, info, warning or error"),
-    ] = Field("info", description="lowest level that is logged")
+    ] = Field("info", description="minimum level that is logged")
     log_format: Annotated[
         Literal["auto", "text", "json"], f.Lower, f.Allowed("auto, text or json")
-    ] = Field("auto", description="auto: text on a terminal, else one JSON object a line")
+    ] = Field("auto", description="auto: text on a terminal, otherwise one JSON object per line")
 
     @classmethod
     def settings_customise_sources(
@@ -186,7 +188,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is given: load.py reads the sources, and names each in its errors."""
+        """Use only arguments: load.py reads the sources, and names them in its errors."""
         return (init_settings,)
 
     @field_validator("*", mode="before")
@@ -232,24 +234,24 @@ class Settings(BaseSettings):
 
     @property
     def recovery_period(self) -> float:
-        """The recovery period in force: what is not well is never asked less often than what is."""
+        """The effective recovery period, which is at most the period."""
         return min(self.recovery_period_seconds, self.period_seconds)
 
     @property
     def tls(self) -> bool:
-        """Whether any setting asks for TLS; the URL's scheme may ask for it too."""
+        """Whether any setting requires TLS; the URL's scheme may require it too."""
         files = (self.tls_ca_file, self.tls_cert_file, self.tls_server_name)
         return any(value is not None for value in files)
 
     @property
     def files(self) -> dict[str, Path]:
-        """The files whose content counts, by the names of their settings."""
+        """The files that are read, by the names of their settings."""
         names = ("tls_ca_file", "tls_cert_file", "tls_key_file", "bearer_token_file")
         return {name: path for name in names if (path := getattr(self, name)) is not None}
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """What is asked, the server first."""
+        """The checks, the server's first."""
         return (SERVER_LIVE, SERVER_READY, *(model.check for model in self.models))
 
     @property
@@ -265,10 +267,10 @@ class Settings(BaseSettings):
 
     @property
     def _by_rounds_alone(self) -> float:
-        """Seconds from the last success until rounds alone prove a frozen server dead.
+        """Seconds from the last success until rounds alone would prove a frozen server dead.
 
-        To ask ServerLive between the rounds stops traffic earlier; it must not
-        restart a server earlier. 0 where it is not asked.
+        Calls of ServerLive between the rounds stop traffic earlier, but must not cause
+        an earlier restart. 0 if there are no such calls.
         """
         if not 0 < self.live_period_seconds < self.period_seconds:
             return 0
@@ -285,7 +287,7 @@ class Settings(BaseSettings):
 
     @property
     def policy(self) -> Policy:
-        """What counts towards the verdicts."""
+        """The policy of the verdicts."""
         return Policy(
             max_age=self.max_age_seconds or 3 * self.period_seconds + self.timeout_seconds,
             quorum=f.quorum(self.readiness_policy),
@@ -300,7 +302,7 @@ class Settings(BaseSettings):
 
     @property
     def canary_rules(self) -> CanaryRules:
-        """How the results of canaries are judged."""
+        """The rules for canaries."""
         return CanaryRules(
             period=self.canary_period_seconds,
             timeout=self.canary_timeout_seconds,
@@ -314,7 +316,7 @@ class Settings(BaseSettings):
 
     @property
     def discovery_rules(self) -> DiscoveryRules | None:
-        """Which models are discovered; None for none."""
+        """The rules of discovery; None if it is off."""
         if not self.discover:
             return None
         return DiscoveryRules(
@@ -328,21 +330,21 @@ class Settings(BaseSettings):
 
     @property
     def schedule(self) -> Schedule:
-        """When the checks are asked."""
+        """The schedule of the checks."""
         rounds = CheckSchedule(self.period_seconds, self.recovery_period, self.timeout_seconds)
         return Schedule(rounds, self.live_period_seconds, self.jitter, self.concurrency)
 
     def as_yaml(self) -> str:
-        """Every setting as it is in force, secrets masked, in the form of a settings file."""
+        """Return all effective settings, secrets masked, as a settings file."""
         values = self.model_dump(mode="json")
         values["max_age_seconds"] = self.policy.max_age
         values["recovery_period_seconds"] = self.recovery_period
         values |= self.model_dump(mode="json", include={"models"}, exclude_none=True)
         values["headers"] = dict.fromkeys(self.headers, MASK)
-        # A value on one line can have a comment behind it.
+        # Values on one line can be followed by a comment.
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=sys.maxsize)
 
 
 def bearer(path: Path) -> dict[str, str]:
-    """The header that a file with a bearer token stands for."""
+    """Return the header for the content of a bearer token file."""
     return {"authorization": f"Bearer {path.read_text('utf-8-sig', 'replace').strip()}"}

@@ -1,4 +1,4 @@
-"""What each kind of setting takes: how it may be written, and the text of its error."""
+"""The types of settings: the forms in which each may be written, and the text of its error."""
 
 import os.path
 import re
@@ -24,14 +24,14 @@ DAY = 86400
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a setting takes, as its errors say it, and how they show the value that was given."""
+    """The allowed values of a setting for its errors, and how errors show the given value."""
 
     text: str
     show: Callable[[object], str] = repr
 
 
 def _headers(value: object) -> object:
-    """`name=value,...` or a mapping."""
+    """Return the headers of `name=value,...` or of a mapping."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith(("{", "[")):
@@ -61,7 +61,7 @@ def _quorum(value: object) -> str:
 
 
 def quorum(text: str) -> Quorum:
-    """The quorum that `all`, `any`, a count (`2`) or a share (`50%`) stands for."""
+    """Return the quorum for `all`, `any`, a count (`2`) or a percentage (`50%`)."""
     if text == "all":
         return Quorum(percent=100)
     if text == "any":
@@ -142,7 +142,7 @@ STRING = {"type": "string"}
 
 
 def _written(*forms: dict[str, Any]) -> WithJsonSchema:
-    """The JSON Schema of a setting that may be written in several forms."""
+    """Return the JSON Schema of a setting that may be written in several forms."""
     return WithJsonSchema({"anyOf": list(forms)})
 
 
@@ -155,7 +155,7 @@ def _without_secrets(value: object) -> str:
 
 
 def _path(value: object) -> str:
-    """A path; what is none may be the secret itself, given in the place of its file."""
+    """Return a path. Errors do not show the value: it may be the secret instead of its file."""
     if isinstance(value, str):
         directory = os.path.dirname(value)  # noqa: PTH120 # a Path would drop parts of what is none
         in_directory = directory.strip("/.") and os.path.isdir(directory)  # noqa: PTH112
@@ -189,7 +189,7 @@ Models = Annotated[
         " {name, version, required, canary}"
     ),
 ]
-# After the bounds, which pydantic puts into the schema only then; it is the first to see a value.
+# It comes after the bounds, or pydantic would not put them into the schema; it runs first.
 Number = BeforeValidator(_number)
 Seconds = Annotated[
     float, Field(gt=0, le=DAY), Number, Allowed("seconds, more than 0, at most a day")
@@ -231,7 +231,7 @@ Directory = Annotated[
     Path, AfterValidator(_directory), Allowed("the path of a directory that can be listed")
 ]
 File = Annotated[Path, AfterValidator(_readable), Allowed("the path of a file that can be read")]
-# Which holds a secret, or may, as a certificate with its key in one PEM text.
+# The value is a secret or may be one, such as a certificate and its key in one PEM text.
 SecretFile = Annotated[
     Path,
     AfterValidator(_readable),

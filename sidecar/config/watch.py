@@ -1,4 +1,4 @@
-"""Watches the files, and puts new settings in force: all of them, or none."""
+"""Watches the files and reloads the configuration: completely, or not at all."""
 
 import asyncio
 import contextlib
@@ -17,13 +17,13 @@ logger = logging.getLogger(__name__)
 class Reloader:
     """Watches the settings file and the files that the settings name.
 
-    loaded:    in force at the start.
-    config:    the settings file, if there is one.
-    files:     makes the calls that look at files and read them.
-    asked:     set when files are to be read again now, changed or not.
-    load:      the settings and their files as they would be now; BadSettings or OSError.
-    apply:     puts them in force, or raises BadSettings and changes nothing.
-    refused:   called when new ones are rejected.
+    loaded:    the settings at the start.
+    config:    the settings file, if any.
+    files:     runs the blocking calls on files.
+    asked:     set to request a reload now, whether files have changed or not.
+    load:      returns the settings with their files, as of now; BadSettings or OSError.
+    apply:     applies them, or raises BadSettings and changes nothing.
+    refused:   called when a reload is rejected.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Reloader:
         self._asked = asked
 
     async def run(self) -> None:
-        """Watches until cancelled."""
+        """Watch until cancelled."""
         wrong: list[str] = []
         while True:
             with contextlib.suppress(TimeoutError):
@@ -54,8 +54,8 @@ class Reloader:
                     await self._asked.wait()
             asked = self._asked.is_set()
             self._asked.clear()
-            # What was refused may have become right without another file: the
-            # server may know the new certificate by now.
+            # A rejected configuration may become valid without a change of a file:
+            # the server may have learned the new certificate.
             found = await self._reload(always=asked or bool(wrong))
             if found and (asked or found != wrong):
                 for line in found:
@@ -63,7 +63,7 @@ class Reloader:
             wrong = found
 
     async def _reload(self, *, always: bool) -> list[str]:
-        """What is wrong with the new settings, line by line; nothing when they are in force."""
+        """Reload; return the errors of the new settings, and none if they were applied."""
         paths = self._paths()
         try:
             seen = await self._files.run(partial(fingerprints, paths))
@@ -77,7 +77,7 @@ class Reloader:
         except TimeoutError as error:  # the file system hangs
             self._refused()
             return [f"{error}: {', '.join(map(str, paths))}"]
-        except OSError as error:  # a file went while it was read
+        except OSError as error:  # a file was removed while it was read
             self._refused()
             return [str(error)]
         self._loaded = loaded

@@ -1,8 +1,8 @@
-"""A settings file: its values, and what YAML would silently make of them.
+"""Reads a settings file, and reports values that YAML would change silently.
 
-YAML 1.1 reads 010 as 8, 1:30 as 90 and no as false, and of a key that is given twice only the
-last value. Whether text or a number is wanted is known to the setting, so that the place of each
-scalar that is no text is kept; what is never meant is an error at once.
+YAML 1.1 reads 010 as 8, 1:30 as 90 and no as false, and keeps only the last value of a key that
+is given twice. Only the setting knows whether text or a number is expected, so the position of
+each scalar that is not text is kept. Forms that are always a mistake are errors at once.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-# The setting, and inside it the index in a list or the key in a mapping.
+# The setting, followed by an index for a list or a key for a mapping.
 Place = tuple[str, ...]
 
 MAX_DEPTH = 100  # of mappings and lists
@@ -22,7 +22,7 @@ MAX_DEPTH = 100  # of mappings and lists
 _TAG = "tag:yaml.org,2002:"
 _KINDS = {"bool": "boolean", "int": "number", "float": "number"}
 
-# How what is no text is written so that everybody reads it alike.
+# The forms of values other than text that every YAML parser reads the same way.
 _ORDINARY = {
     "int": re.compile(r"0|-?[1-9][0-9]*"),
     "float": re.compile(r"(?![-+]?0[0-9])[^_:]*"),
@@ -30,19 +30,19 @@ _ORDINARY = {
 }
 
 
-# What PyYAML quotes may be a secret, unless it is one character or the name of a token.
+# PyYAML's errors may quote a secret, unless they quote one character or the name of a token.
 _QUOTED = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 _HARMLESS = re.compile(r"""(?P<q>['"])(.|\\.|\\x..|\\u.{4}|<[a-z ]+>)(?P=q)""")
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A settings file that has been read.
+    """The content of a settings file.
 
     values:  the settings by name.
-    read_as: where a scalar is no text to YAML: its line, and what it is.
-    same:    where an alias stands, and the place of its anchor.
-    wrong:   what no setting can mean: the name of the setting, and line and reason.
+    read_as: for each scalar that YAML does not read as text: its line and type.
+    same:    for each position of an alias: that of its anchor.
+    wrong:   forms that are always a mistake: the name of the setting, line and reason.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -51,13 +51,13 @@ class Document:
     wrong: tuple[tuple[str, str], ...] = ()
 
     def anchored_at(self, place: Place) -> Place:
-        """The place, or that of the anchor beside it that an alias repeats there."""
+        """Return the position, or that of the anchor if there is an alias at the position."""
         found = self._resolved(place)
         beside = len(found) == len(place) and found[0] == place[0]
         return found if beside else place
 
     def what_is_at(self, place: Place) -> str | None:
-        """What a scalar is that is no text; in short a model is its name, or it may be merged."""
+        """Return the type of a scalar that is not text, also for a model in short form."""
         merged = self._resolved((*place[:-1], "<<", place[-1]))
         places = (place, place[:-1], merged)
         return next((self.read_as[at] for at in places if at in self.read_as), None)
@@ -70,12 +70,12 @@ class Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as PyYAML reads it, and what is a number to other readers of YAML."""
+    """YAML 1.1 as PyYAML reads it, and the numbers of other YAML parsers."""
 
     _depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """As in the base class, but it ends before Python's recursion limit."""
+        """Compose a node as the base class does, up to a depth below Python's recursion limit."""
         if self._depth == MAX_DEPTH:
             raise yaml.YAMLError("nested too deeply")
         self._depth += 1
@@ -93,9 +93,9 @@ _Loader.add_implicit_resolver(_TAG + "int", re.compile(r"^0o[0-7]+$"), ["0"])
 
 
 def read(path: Path, show: Callable[[str, str], str]) -> Document:
-    """Reads a settings file; ValueError when it holds no settings at all.
+    """Read a settings file. ValueError if it has no settings at all.
 
-    `show` gives, for the name of a setting and what is written there, what may be repeated of it.
+    `show` returns, for the name of a setting and its text, what an error may show of it.
     """
     try:
         text = path.read_text("utf-8")
@@ -107,7 +107,7 @@ def read(path: Path, show: Callable[[str, str], str]) -> Document:
 
 
 def parse(text: str, show: Callable[[str, str], str]) -> Document:
-    """The same from the text of a settings file."""
+    """The same for the text of a settings file."""
     try:
         content, inspection = _parse(text, show)
     except yaml.MarkedYAMLError as error:
@@ -115,7 +115,7 @@ def parse(text: str, show: Callable[[str, str], str]) -> Document:
         where = f" in line {mark.line + 1}" if mark else ""
         raise ValueError(f"is not YAML: {_without_quoted(error.problem)}{where}") from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError):
-        raise ValueError("is not YAML") from None  # the library lets some of these through
+        raise ValueError("is not YAML") from None  # the library accepts some of these
     if content is None:
         return Document()
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
@@ -141,7 +141,7 @@ def _parse(text: str, show: Callable[[str, str], str]) -> tuple[object, "_Inspec
 
 
 class _Inspection:
-    """Fingerprints at each node of a document once, before values are made of them."""
+    """Inspects each node of a document once, before values are constructed."""
 
     def __init__(self, loader: _Loader, show: Callable[[str, str], str]) -> None:
         self._loader = loader
@@ -152,7 +152,7 @@ class _Inspection:
         self.wrong: list[tuple[str, str]] = []
 
     def look(self, node: yaml.Node, place: Place) -> None:
-        """Notes what is wrong with a node and with all below it."""
+        """Record the errors of a node and of all nodes below it."""
         first = self._first.setdefault(id(node), place)
         if first != place:
             self.same[place] = first
@@ -209,7 +209,7 @@ class _Inspection:
         node.tag = _TAG + "str"
 
     def _value(self, node: yaml.ScalarNode) -> object:
-        # Not by construct_object, which would keep the value for the document.
+        # construct_object would keep the value for the document.
         return _Loader.yaml_constructors[node.tag](self._loader, node)
 
 

@@ -1,8 +1,9 @@
-"""What the results of canaries prove about a model: the window, the warm-up, and what is excused.
+"""The rules for canary results: the window of last results, the warm-up, and excused timeouts.
 
-A canary is a small real inference. A status rests on the last few results,
-because of a pool of workers some may be dead; what a request that was built
-from the model's metadata says counts only once such a request has succeeded.
+A canary is a small real inference. The status depends on the last few results,
+because some workers of a pool may be dead while others answer. The results of a
+request built from the model's metadata count only after one such request has
+succeeded.
 """
 
 from enum import StrEnum, auto
@@ -11,22 +12,23 @@ from typing import NamedTuple
 from sidecar.core.checks import Observation, Payload
 from sidecar.core.reasons import Reason
 
-# Time-outs in a row that a model's progress excuses; skips in a row that real traffic allows.
+# The maximum number of consecutive timeouts that a model's progress excuses, and of consecutive
+# canaries that are skipped because of real traffic.
 MOST_EXCUSED = 3
 MOST_SKIPS = 3
 
-# What ends a canary at once when its payload was given: no other request will fare better.
+# With a configured request one such result is enough: a retry sends the same request.
 DECISIVE = frozenset({Reason.DENIED, Reason.UNIMPLEMENTED, Reason.INVALID_REQUEST})
 
-# What says that a request which was built does not fit the model.
+# Results that mean that a generated request does not fit the model.
 UNFIT = frozenset({Reason.INVALID_REQUEST, Reason.UNIMPLEMENTED})
 
-# The failures that may be mended by a restart.
+# Failures that a restart may fix.
 RESTARTABLE = frozenset({Reason.TIMEOUT, Reason.ERROR})
 
 
 class Counters(NamedTuple):
-    """What a model has done since it was loaded, by the server's own count."""
+    """A model's counters since it was loaded, as reported by the server."""
 
     executions: int
     successes: int
@@ -34,40 +36,40 @@ class Counters(NamedTuple):
     cache_hits: int
 
     def has_progressed(self, before: "Counters | None") -> bool:
-        """Whether requests were finished since, and none failed."""
+        """Whether requests have completed since `before`, and none has failed."""
         if before is None:
             return False
         return self.executions > before.executions and self.failures <= before.failures
 
     def proves(self, before: "Counters | None") -> bool:
-        """Whether real requests have proven the model since; those from a cache prove nothing."""
+        """Whether real requests have succeeded since `before`, none of them from the cache."""
         if before is None:
             return False
         return self.has_progressed(before) and self.cache_hits <= before.cache_hits
 
     def is_from_cache(self, before: "Counters | None") -> bool:
-        """Whether what was finished since came from the response cache."""
+        """Whether all requests since `before` were answered from the response cache."""
         if before is None:
             return False
         return self.executions == before.executions and self.cache_hits > before.cache_hits
 
     def began_again(self, before: "Counters | None") -> bool:
-        """Whether the model was loaded again since."""
+        """Whether the model has been reloaded since `before`."""
         if before is None:
             return False
         return self.executions < before.executions or self.successes < before.successes
 
 
 class CanaryRules(NamedTuple):
-    """The settings of canaries. Durations are seconds.
+    """The settings of canaries. Durations are in seconds.
 
-    period, timeout:        from a result to the next canary; how long one may take.
+    period, timeout:        from one result to the next canary; the limit for one canary.
     failure_threshold, window:
-                            so many failures among so many last results.
-    success_threshold:      successes in a row after a failure.
-    warmup:                 successes in a row at the start and after each reset.
-    restart_after:          0 for never; how long canaries have to fail before a restart.
-    max_restarts_per_hour:  more are withheld.
+                            failures within the last results that make a model fail.
+    success_threshold:      consecutive successes needed after a failure.
+    warmup:                 consecutive successes needed at the start and after a reset.
+    restart_after:          how long canaries must fail before a restart; 0 for never.
+    max_restarts_per_hour:  further restarts are withheld.
     """
 
     period: float = 30
@@ -81,12 +83,12 @@ class CanaryRules(NamedTuple):
 
     @property
     def max_age(self) -> float:
-        """How old a result may be: three periods and the time-out."""
+        """The age at which a result becomes stale: three periods and the timeout."""
         return 3 * self.period + self.timeout
 
 
 class Outcome(StrEnum):
-    """What one result says of the status."""
+    """How one result changes the status."""
 
     SERVING = auto()
     NOT_SERVING = auto()
@@ -95,17 +97,17 @@ class Outcome(StrEnum):
 
 
 class Canary(NamedTuple):
-    """What is known of one model's canaries, besides its status. Times are monotonic.
+    """The state of one model's canaries, besides its status. Times are monotonic.
 
     payload:        of the last result.
     form:           of the last request that was built.
-    window:         of the last results, whether each has failed; the latest last.
-    successes:      in a row, and how many are `needed` for SERVING.
-    has_succeeded:  ever, with this payload on this server.
-    unconfigured:   there is no request that the model is known to take.
-    excused:        time-outs in a row that progress has excused.
-    skips:          canaries in a row that real traffic made needless.
-    failing_since:  since when there was neither a success nor a sign of progress.
+    window:         whether each of the last results was a failure; the latest is last.
+    successes:      consecutive successes; SERVING needs `needed` of them.
+    has_succeeded:  whether this payload has ever succeeded on this server.
+    unconfigured:   no request is known that the model accepts.
+    excused:        consecutive timeouts that were excused by progress.
+    skips:          consecutive canaries that were skipped because of real traffic.
+    failing_since:  start of the time without a success and without progress.
     """
 
     payload: Payload = Payload.BUILT
@@ -120,7 +122,7 @@ class Canary(NamedTuple):
     form: str = ""
 
     def reset(self, rules: CanaryRules) -> "Canary":
-        """The model has to be proven again; that the payload fits it is not forgotten."""
+        """The model needs new successes; it is remembered whether the payload fits it."""
         return Canary(
             payload=self.payload,
             needed=rules.warmup,
@@ -130,23 +132,23 @@ class Canary(NamedTuple):
         )
 
     def with_other(self, payload: Payload) -> "Canary":
-        """With another request the window is empty, and nothing has succeeded with it."""
+        """The state for another request: an empty window, and no success yet."""
         known = self._replace(payload=payload, window=(), has_succeeded=False)
         return known._replace(unconfigured=False, failing_since=None)
 
     def _with_form(self, form: str) -> "Canary":
-        """Once a request was built that has these inputs; with others it is another request."""
+        """The state after a request with these inputs was built; other inputs are a new request."""
         if not form or form == self.form:
             return self
         known = self.with_other(Payload.BUILT) if self.form else self
         return known._replace(form=form)
 
     def skip(self) -> "Canary":
-        """Real traffic has proven the model."""
+        """The state after a canary was skipped, because real traffic succeeds."""
         return self._replace(skips=self.skips + 1, failing_since=None)
 
     def fold(self, seen: Observation, rules: CanaryRules) -> tuple["Canary", Outcome]:
-        """What is known after one more result, and what it says of the status."""
+        """The state after one more result, and the effect on the status."""
         if seen.payload is Payload.NONE:
             return self._replace(payload=Payload.NONE, unconfigured=True), Outcome.UNCONFIGURED
         payload = seen.payload or self.payload
@@ -168,7 +170,7 @@ class Canary(NamedTuple):
         return _fail(known, seen, rules)
 
     def may_skip(self) -> bool:
-        """Whether real traffic may take the place of the next canary of a model that serves."""
+        """Whether the next canary of a serving model may be skipped because of real traffic."""
         return self.successes >= self.needed and self.skips < MOST_SKIPS
 
 
@@ -198,12 +200,12 @@ def _fail(known: Canary, seen: Observation, rules: CanaryRules) -> tuple[Canary,
 
 
 class Restarts(NamedTuple):
-    """The restarts that canaries have asked for.
+    """The restarts that failing canaries have requested.
 
     wanted:    /healthz fails now because of canaries.
-    withheld:  it would, but too many restarts were asked for within the last hour.
-    times:     of those within the last hour, in monotonic seconds.
-    requested_total, withheld_total:  how many there were.
+    withheld:  it would fail, but too many restarts were requested within the last hour.
+    times:     of the requests within the last hour, in monotonic seconds.
+    requested_total, withheld_total:  counted since the start.
     """
 
     wanted: bool = False

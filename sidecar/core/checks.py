@@ -1,7 +1,7 @@
-"""What is asked of the server, and what came back.
+"""Checks on the server, and their results.
 
-The values that are made for every poll are tuples: a frozen dataclass takes
-more than twice as long to make, compare and hash, on every poll.
+Values that are created at every poll are tuples: a frozen dataclass takes more
+than twice as long to create, compare and hash.
 """
 
 from enum import StrEnum
@@ -11,11 +11,11 @@ from sidecar.core.reasons import Reason
 
 
 class Check(NamedTuple):
-    """One thing that is asked again and again.
+    """One check, which is repeated at an interval.
 
     kind:    the first part of its name, and the key of its probe.
-    rpc:     the call that asks it, by its name in the protocol.
-    model, version:  of a check of one model; else empty.
+    rpc:     the name of its call in the protocol.
+    model, version:  for a check of one model; otherwise empty.
     """
 
     kind: str
@@ -37,17 +37,17 @@ CANARY = "canary"
 
 
 def model_ready(model: str, version: str = "") -> Check:
-    """The check whether a model is ready, in any version or in this one."""
+    """The check of a model's readiness, of any version or of this one."""
     return Check(MODEL, "ModelReady", model, version)
 
 
 def canary(model: str, version: str = "") -> Check:
-    """The check whether a model infers, in any version or in this one."""
+    """The check by an inference on a model, on any version or on this one."""
     return Check(CANARY, "ModelInfer", model, version)
 
 
 class Payload(StrEnum):
-    """Where the request of a canary comes from."""
+    """The source of a canary's request."""
 
     GIVEN = "given"  # in the settings or in a file
     BUILT = "built"  # from ModelMetadata
@@ -55,13 +55,13 @@ class Payload(StrEnum):
 
 
 class Observation(NamedTuple):
-    """One result of a check: its reason, when it came and how long it took.
+    """One result of a check.
 
-    `at` is a monotonic time and `duration` what the call took, both in seconds. `detail`
-    is the server's own text; it goes to the log and nowhere else. Of a canary, `payload`
-    says where its request comes from, `form` what the inputs of one that was built are,
-    `pending` whether it is still without a reply, and `progress` whether its model finished
-    other requests meanwhile.
+    `at` is the monotonic time of the result and `duration` the time that the call took, both
+    in seconds. `detail` is the server's own text; it is only logged. For a canary, `payload`
+    is the source of its request, `form` describes the inputs of a generated request,
+    `pending` is true while there is no reply, and `progress` is true if the model has
+    completed other requests meanwhile.
     """
 
     check: Check

@@ -1,8 +1,8 @@
-"""One table: what follows from each reason; and how many failures it takes.
+"""One table with the effects of each reason, and the thresholds of failures.
 
-Each has one effect on readiness and another on liveness, because traffic needs
-proof that the server works and a restart needs proof that it is dead. A server
-that refuses is not dead.
+Each reason has one effect on readiness and another on liveness, because traffic
+needs proof that the server works and a restart needs proof that it is dead. A
+server that refuses a call is not dead.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ V = TypeVar("V")
 
 
 class Reason(StrEnum):
-    """The closed list of results that a check can have.
+    """All results that a check can have.
 
-    They are also the `reason` label of the metrics, and stand in bodies, JSON and
+    They are the values of the metrics' label `reason`, and appear in response bodies, JSON and
     logs. The server's own text is never one of them.
     """
 
@@ -39,9 +39,9 @@ class Reason(StrEnum):
 
 
 def for_each_reason(table: Mapping[Reason, V]) -> Mapping[Reason, V]:
-    """The table, or TypeError at import when a reason has no row in it.
+    """Return the table. Raises TypeError, at import, if a reason has no row.
 
-    A table that forgot one would end the daemon at the first such result.
+    Without this check a missing row would end the daemon at the first such result.
     """
     missing = ", ".join(reason for reason in Reason if reason not in table)
     if missing:
@@ -50,7 +50,7 @@ def for_each_reason(table: Mapping[Reason, V]) -> Mapping[Reason, V]:
 
 
 class Effect(Enum):
-    """What a result does to a status."""
+    """The effect of a result on a status."""
 
     SUCCESS = auto()  # serving, after success_threshold in a row
     IMMEDIATE = auto()  # not serving, at once
@@ -58,18 +58,18 @@ class Effect(Enum):
     NONE = auto()  # the status and its counts stay, the result is fresh
 
 
-# What `sidecar check` ends with when a check fails for this reason.
+# The exit codes of `sidecar check`, by the reason of a failing check.
 NOT_READY, UNREACHABLE, NO_ANSWER = 1, 3, 4
 
 
 class Row(NamedTuple):
-    """Everything that is decided about one reason.
+    """The properties of one reason.
 
-    readiness, liveness:  its effects.
-    letter:     in the strip of a check's last results.
-    exit_code:  of `sidecar check`, when a check fails for it.
-    meaning:    in a line, for people.
-    silences:   of ServerLive: the server as a whole gave no answer. Its models are not
+    readiness, liveness:  its effect on each.
+    letter:     its letter in the history of a check on the status page.
+    exit_code:  of `sidecar check` if a check fails with this reason.
+    meaning:    an explanation in one line.
+    silences:   as a result of ServerLive: the whole server gave no answer. Its models are not
                 probed; they inherit the reason.
     """
 
@@ -116,12 +116,12 @@ REASONS: Mapping[Reason, Row] = for_each_reason(
     }
 )
 
-# Results after which a check that is serving need not be probed again sooner.
+# Results after which a serving check is not probed sooner than usual.
 CALM = frozenset({Reason.OK, Reason.BUSY})
 
 
 def evidence_of_life(answer: Reason) -> int:
-    """How strongly a result proves that the server is live: the strongest of several counts."""
+    """How strongly a result proves that the server is live; higher is stronger."""
     if answer is Reason.OK:
         return 3
     if REASONS[answer].liveness is Effect.SUCCESS:
@@ -131,11 +131,11 @@ def evidence_of_life(answer: Reason) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """How many in a row move a status: the kubelet's failureThreshold and successThreshold.
+    """How many consecutive results change a status, as the kubelet's thresholds do.
 
     A failure less than `min_failure_interval` seconds after the last counted
-    one is not counted. For `min_duration` seconds after the last success only a
-    row of `unreachable` moves the status.
+    one is not counted. Within `min_duration` seconds after the last success, only
+    consecutive `unreachable` results change the status.
     """
 
     failure: int = 3

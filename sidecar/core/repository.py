@@ -1,4 +1,4 @@
-"""The models in the server's repository: which are checked, and what is known of the others."""
+"""The models in the server's repository: their states, and which of them are checked."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from sidecar.core.checks import REPOSITORY_INDEX, Check
 from sidecar.core.reasons import Reason
 from sidecar.core.status import CheckState
 
-# Triton's reason for a model that was unloaded on purpose.
+# Triton's reason for a model that was unloaded on request.
 UNLOADED_ON_PURPOSE = "unloaded"
 
 
@@ -20,16 +20,16 @@ class State(StrEnum):
     READY = "ready"
     LOADING = "loading"
     UNLOADING = "unloading"
-    UNAVAILABLE = "unavailable"  # its load failed, or MLServer has unloaded it
-    UNLOADED = "unloaded"  # on purpose, as Triton says it
-    NOT_LOADED = "not_loaded"  # never, as Triton says it by no state
-    MISSING = "missing"  # configured, and not in the repository
+    UNAVAILABLE = "unavailable"  # it failed to load, or was unloaded by MLServer
+    UNLOADED = "unloaded"  # on request; only Triton reports it
+    NOT_LOADED = "not_loaded"  # never loaded; Triton reports no state
+    MISSING = "missing"  # configured, but not in the repository
 
 
-# What is checked; the others gate nothing.
+# Models in these states are checked; others do not gate readiness.
 CHECKED = frozenset({State.READY, State.LOADING, State.UNLOADING, State.UNAVAILABLE})
 
-# As the servers write them; MLServer calls a model that loads UNKNOWN.
+# As reported by the servers; MLServer reports UNKNOWN for a model that is loading.
 STATES: Mapping[str, State] = {
     "READY": State.READY,
     "LOADING": State.LOADING,
@@ -40,7 +40,7 @@ STATES: Mapping[str, State] = {
 
 
 class Row(NamedTuple):
-    """One row of the index: a version of a model."""
+    """One row of the index: one version of a model."""
 
     name: str
     version: str
@@ -49,20 +49,20 @@ class Row(NamedTuple):
 
 
 def row(name: str, version: str, state: str, reason: str) -> Row:
-    """The row that a server writes so."""
+    """Return the row for a row of the server's index."""
     if state == "UNAVAILABLE" and reason == UNLOADED_ON_PURPOSE:
         return Row(name, version, State.UNLOADED)
     return Row(name, version, STATES.get(state, State.UNAVAILABLE), reason)
 
 
 class DiscoveryRules(NamedTuple):
-    """The settings of the discovery. Durations are seconds.
+    """The settings of discovery. Durations are in seconds.
 
-    configured:  the names of the models that are configured.
+    configured:  the names of the configured models.
     canaries:    whether each discovered model has a canary.
-    exclude:     patterns of names, as a shell has them.
-    minimum:     so many models have to be there.
-    maximum:     so many are checked at most.
+    exclude:     shell-style patterns of model names.
+    minimum:     the minimum number of models.
+    maximum:     the maximum number of models that are checked.
     """
 
     period: float = 30
@@ -73,18 +73,18 @@ class DiscoveryRules(NamedTuple):
     maximum: int = 1000
 
     def is_excluded(self, name: str) -> bool:
-        """Whether a model is not to be checked."""
+        """Whether a model is excluded by a pattern."""
         return any(fnmatchcase(name, pattern) for pattern in self.exclude)
 
 
 class Repository(NamedTuple):
-    """What is known of the repository.
+    """The state of the repository.
 
-    rows:      of the last index, and a row for each configured model that it lacks.
-    models:    the discovered models that are checked, by name.
-    left_out:  how many more there are than may be checked.
-    absent:    of the checked ones, those that the last index lacked.
-    known:     how many models may be asked: the configured ones among them.
+    rows:      of the last index, and one for each configured model that is not in it.
+    models:    the names of the discovered models that are checked.
+    left_out:  the number of models above `maximum`, which are not checked.
+    absent:    the checked models that were not in the last index.
+    known:     the number of models that can be checked, configured ones included.
     """
 
     rows: tuple[Row, ...] = ()
@@ -95,14 +95,14 @@ class Repository(NamedTuple):
 
     @property
     def states(self) -> Mapping[State, int]:
-        """How many rows there are of each state."""
+        """The number of rows in each state."""
         counted = Counter(row.state for row in self.rows)
         return {state: counted[state] for state in State}
 
     def then(self, rows: Iterable[Row], rules: DiscoveryRules) -> "Repository":
-        """The repository after one more index.
+        """Return the repository after one more index.
 
-        A model that the index lacks is checked until it is missing a second time.
+        A model is removed when two consecutive indexes do not have it.
         """
         rows = tuple(rows)
         listed = {row.name for row in rows}
@@ -115,7 +115,7 @@ class Repository(NamedTuple):
             for name in self.models
             if name not in listed | rules.configured | self.absent and not rules.is_excluded(name)
         )
-        # Those that are checked already stay so, whatever the order of the index.
+        # Models that are already checked are kept, whatever the order of the index.
         before = [name for name in self.models if name in absent or name in found]
         models = dict.fromkeys((*before, *found))
         missing = [Row(name, "", State.MISSING) for name in sorted(rules.configured - listed)]
@@ -128,18 +128,18 @@ class Repository(NamedTuple):
         )
 
     def reason(self, rules: DiscoveryRules) -> tuple[Reason, str]:
-        """What an index that was answered comes to."""
+        """Return the reason and the text for an index that was received."""
         if self.known >= rules.minimum:
             return Reason.OK, ""
         return Reason.NOT_READY, f"models: {self.known}, minimum_models: {rules.minimum}"
 
 
 class Discovered(NamedTuple):
-    """What is asked because of the discovery; it does not gate /startupz.
+    """The checks that come from discovery; they do not gate /startupz.
 
-    checks:    the index, if there is a discovery, and the models.
-    max_age:   how old an index may be, in seconds.
-    canaries:  of the models, by requests that are built.
+    checks:    the index, if discovery is on, and the models.
+    max_age:   the age in seconds at which an index becomes stale.
+    canaries:  of the models, with generated requests.
     """
 
     checks: tuple[Check, ...] = ()
@@ -147,7 +147,7 @@ class Discovered(NamedTuple):
     canaries: tuple[Check, ...] = ()
 
     def mark(self, check: Check, state: CheckState) -> CheckState:
-        """The state of a check, with what the discovery says of it."""
+        """Return the state of a check, marked with what depends on discovery."""
         gates = check not in self.checks
         max_age = self.max_age if check == REPOSITORY_INDEX else None
         if (state.gates_startup, state.max_age) == (gates, max_age):

@@ -1,4 +1,4 @@
-"""Whether a restart is asked for because of canaries, and how many within an hour."""
+"""Whether failing canaries request a restart, and the limit per hour."""
 
 from sidecar.core.canary import Restarts
 from sidecar.core.rules import readiness
@@ -8,10 +8,10 @@ HOUR = 3600
 
 
 def review(snapshot: Snapshot) -> Restarts:
-    """The restarts after what is known now; to be kept in the health.
+    """Return the restarts as of this snapshot, to be stored in the health.
 
-    One is wanted while /readyz fails because of canaries that have failed for too long,
-    and withheld when as many as are allowed were wanted within the last hour.
+    A restart is wanted while /readyz fails because of canaries that have failed for too long.
+    It is withheld if the maximum number was requested within the last hour.
     """
     health = snapshot.health
     before, rules = health.restarts, health.canaries.rules

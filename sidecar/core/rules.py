@@ -1,4 +1,4 @@
-"""The verdict of each endpoint: a snapshot in, a verdict out."""
+"""The rules of the endpoints: each derives a verdict from a snapshot."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -9,10 +9,10 @@ from sidecar.core.reasons import REASONS, Reason
 from sidecar.core.snapshot import Snapshot
 from sidecar.core.status import CheckState, Status
 
-# Two reasons that no single result has: there is none yet, and the last one is too old.
+# Two reasons that are not results: there is no result yet, and the last one is too old.
 UNKNOWN = "unknown"
 STALE = "stale"
-# Of a canary: there is no request that the model is known to take, so it proves nothing.
+# For a canary: no request is known that the model accepts, so it proves nothing.
 UNCONFIGURED = "unconfigured"
 
 MEANINGS: Mapping[str, str] = {
@@ -28,10 +28,10 @@ DRAIN = "drain"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of a verdict. `reason` is `ok`, that of a result, `unknown` or `stale`.
+    """One line of a verdict. `reason` is that of a result, or `unknown`, `stale` or `unconfigured`.
 
-    Two things pass with another reason than `ok`: a server that is not proven
-    dead, and a canary that is not known to fit its model.
+    Two kinds of checks pass with another reason than `ok`: a server that is not
+    proven dead, and a canary without a request that is known to fit its model.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Finding:
 
     @property
     def line(self) -> str:
-        """As Kubernetes' own health endpoints print it."""
+        """The line in the format of Kubernetes' own health endpoints."""
         if self.excluded:
             return f"[+]{self.name} excluded: ok"
         if self.passing:
@@ -54,10 +54,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether an endpoint passes, and the findings behind it, which are made when they are read.
+    """Whether an endpoint passes, and its findings, which are computed when they are read.
 
-    The kubelet reads the status alone, each second: with 1,000 models that takes
-    0.2 ms, and with the findings 2.8 ms.
+    The kubelet needs only the status, every second. With 1,000 models the status
+    takes 0.2 ms, and the findings 2.8 ms.
     """
 
     passing: bool
@@ -65,11 +65,11 @@ class Verdict:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """One for each check that counts or is shown."""
+        """One finding for each check that is shown, whether it gates or not."""
         return tuple(self.iter_findings())
 
     def report(self, endpoint: str, *warnings: str) -> str:
-        """The findings line by line, warnings, and whether the endpoint passes."""
+        """The lines of the findings, warnings, and whether the endpoint passes."""
         lines = [finding.line for finding in self.findings]
         return "\n".join([*lines, *warnings, self.trailer(endpoint)]) + "\n"
 
@@ -79,9 +79,10 @@ class Verdict:
 
 
 def liveness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
-    """Whether the server is not proven dead: before the first result it passes.
+    """/healthz: passes unless the server is proven dead, so also before the first result.
 
-    Age does not matter: a sidecar without CPU time must not get a server restarted.
+    The age of results does not matter: a sidecar that gets no CPU time must not
+    cause a restart of the server.
     """
     health = snapshot.health
     state = health.live
@@ -102,7 +103,7 @@ def liveness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
 
 
 def readiness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
-    """Whether traffic may be sent: server and models by the policy, fresh results, no drain."""
+    """/readyz: passes if server and models do by the policy, with fresh results and no drain."""
     health, passes = snapshot.health, snapshot.is_ready
 
     def iter_findings() -> Iterator[Finding]:
@@ -122,7 +123,7 @@ def readiness(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
 
 
 def startup(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
-    """Whether the server that runs now has been ready: every check that counts has been serving."""
+    """/startupz: passes once every gating check of the running server has been serving."""
     health = snapshot.health
 
     def passes(state: CheckState) -> bool:
@@ -139,7 +140,7 @@ def startup(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
 
 
 def progress(snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
-    """Whether this sidecar's own loop still brings results, whatever they are."""
+    """/livez: passes while this sidecar's loop produces results, whatever they are."""
     age = snapshot.now - snapshot.health.last_observation_at
     passing = age <= snapshot.policy.max_age
     return _one(Finding(POLLER, passing, Reason.OK if passing else STALE), exclude)
@@ -159,12 +160,12 @@ def _by_policy(
     passes: Callable[[CheckState], bool],
     checks: Mapping[Check, CheckState],
 ) -> bool:
-    """Whether every check that gates passes, of the models as many as the quorum wants.
+    """Whether every gating check passes; of the models, as many as the quorum requires.
 
-    A model counts once: it passes when it is ready and its canary passes too.
+    A model with a canary counts once: it passes if it is ready and its canary passes.
     """
     if all(map(passes, checks.values())):
-        return True  # by any policy
+        return True  # whatever the policy
     models: dict[tuple[str, str], bool] = {}
     for check, state in checks.items():
         if not snapshot.gates(check) or (exclude and _is_excluded(check.name, exclude)):
@@ -189,16 +190,16 @@ def _exclude(finding: Finding, exclude: Collection[str]) -> Finding:
 
 
 def _is_excluded(name: str, exclude: Collection[str]) -> bool:
-    """Whether a check is left out by its name; a canary is by its model's too."""
+    """Whether a check is excluded by its name; a canary also by its model's name."""
     kind, _, model = name.partition(":")
     return name in exclude or (kind == CANARY and f"{MODEL}:{model}" in exclude)
 
 
 class Rule(Protocol):
-    """The form that every rule above has."""
+    """The signature of the rules above."""
 
     def __call__(self, snapshot: Snapshot, exclude: Collection[str] = ()) -> Verdict:
-        """The verdict on a snapshot, some checks left out by name."""
+        """Return the verdict for a snapshot, without the checks of these names."""
         ...
 
 
@@ -209,7 +210,7 @@ ENDPOINTS: Mapping[str, Rule] = {
     "livez": progress,
 }
 
-# What it means that an endpoint passes, in a line for people.
+# What it means that an endpoint passes, in one line.
 ENDPOINT_MEANINGS: Mapping[str, str] = {
     "healthz": "the inference server is not proven dead",
     "readyz": "traffic may be sent to the inference server",

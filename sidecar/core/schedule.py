@@ -1,15 +1,15 @@
-"""When checks are asked: in rounds, or by a schedule of their own. All durations in seconds."""
+"""When checks run: in rounds, or on a schedule of their own. All durations are in seconds."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 
 class CheckSchedule(NamedTuple):
-    """How often a check is asked, and how long an answer may take.
+    """The schedule of one kind of check.
 
-    period:           from the start of one question to the start of the next while all is well.
-    recovery_period:  the same while it is not.
-    deadline:         within which the answer has to come.
+    period:           from the start of one probe to the start of the next, while it passes.
+    recovery_period:  the same while it fails.
+    deadline:         the limit for one probe.
     """
 
     period: float = 5
@@ -18,14 +18,14 @@ class CheckSchedule(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """When the checks of a server are asked.
+    """The schedule of all checks of a server.
 
-    rounds:       of the rounds, which ask every check that has no schedule of its own.
-    live_period:  between two rounds ServerLive alone is asked so often; 0 is never.
-    jitter:       the share of a period by which questions are spread at random, the first
-                  one included.
-    concurrency:  the questions of a round that may be in flight.
-    own:          the schedules of kinds of checks that the rounds leave out.
+    rounds:       of the rounds, which run every check without a schedule of its own.
+    live_period:  between rounds, ServerLive alone is called at this interval; 0 for never.
+    jitter:       the fraction of a period by which probes are spread at random, including the
+                  first one.
+    concurrency:  the maximum number of probes of a round in flight.
+    own:          the schedules of the kinds of checks that the rounds do not run.
     """
 
     rounds: CheckSchedule = CheckSchedule()

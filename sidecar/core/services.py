@@ -1,4 +1,4 @@
-"""The services of grpc.health.v1: what each name stands for, and whether it serves."""
+"""The service names of grpc.health.v1: what each stands for, and whether it serves."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,12 +9,12 @@ from sidecar.core.snapshot import Snapshot
 
 
 class Services:
-    """The services of these checks.
+    """The services for these checks.
 
-    The empty name and `readyz` are /readyz; the other endpoints have theirs; each
-    check has its own, `model:bert` for one. The bare name of a model, `bert` or
-    `bert:3`, is the model and its canary together; `bert` alone stands for the
-    only version that is checked.
+    The empty name and `readyz` are /readyz; each other endpoint and each check has a
+    service of its name, such as `model:bert`. The bare name of a model, `bert` or
+    `bert:3`, stands for the model and its canary together; `bert` is valid if only
+    one version is checked.
     """
 
     def __init__(self, checks: Iterable[Check]) -> None:
@@ -33,13 +33,13 @@ class Services:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name that stands for something."""
+        """All service names."""
         return ("", *ENDPOINTS, *self._checks, *self._models)
 
     def is_serving(self, service: str, snapshot: Snapshot) -> bool | None:
-        """Whether a service serves; None for a name that stands for nothing.
+        """Whether a service serves; None for an unknown name.
 
-        During the drain no check does, and no model.
+        During the drain no check and no model serves.
         """
         rule = readiness if service == "" else ENDPOINTS.get(service)
         if rule is not None:

@@ -1,4 +1,4 @@
-"""Health, time and policy of one moment: what every output reads."""
+"""A snapshot: health, time and policy at one moment. Every output reads one."""
 
 import math
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ class Quorum:
     percent: float = 100
 
     def of(self, models: int) -> int:
-        """The number needed among so many; never more than there are."""
+        """Return the number needed among this many; never more than there are."""
         return min(models, max(self.count, math.ceil(models * self.percent / 100)))
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What counts towards the verdicts. Durations are seconds.
+    """The policy of the verdicts. Durations are in seconds.
 
     max_age:        results older than this are stale.
     quorum:         how many of the required models must be ready.
-    optional:       checks that are probed and shown and gate nothing.
-    startup_grace:  for so long after the start a server that was never yet seen
-                    live does not fail liveness.
+    optional:       checks that are probed and shown, but do not gate.
+    startup_grace:  how long after the start a server that has never been live does
+                    not fail liveness.
     """
 
     max_age: float
@@ -41,7 +41,7 @@ class Policy:
 
 
 class Models(NamedTuple):
-    """How many models are required, how many of them must be ready, and how many are."""
+    """The numbers of required models: all, those that must be ready, and those that are."""
 
     required: int
     needed: int
@@ -50,10 +50,10 @@ class Models(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that the outputs say rests on this.
+    """The basis of everything that the outputs report.
 
-    health:  an immutable value, so that the snapshot may be read later, in another thread.
-    now:     the moment, in monotonic seconds.
+    health:  an immutable value, so that the snapshot can be read later and in another thread.
+    now:     monotonic seconds.
     """
 
     health: Health
@@ -61,7 +61,7 @@ class Snapshot:
     policy: Policy
 
     def gates(self, check: Check) -> bool:
-        """Whether readiness rests on this check; the others are only shown."""
+        """Whether this check gates readiness; others are only shown."""
         if check == SERVER_READY:
             return self.policy.require_server_ready
         if check.kind != CANARY:
@@ -71,13 +71,13 @@ class Snapshot:
         return not (is_optional or (canary and canary.unconfigured))
 
     def is_stale(self, state: CheckState) -> bool:
-        """Whether the last result is too old to prove anything."""
+        """Whether the last result is stale."""
         at = state.observed_at
         return at is not None and self.now - at > self._max_age(state)
 
     def is_ready(self, state: CheckState) -> bool:
-        """Whether a check is serving, by a result that is not stale."""
-        # Written in full, because it runs for each of thousands of checks at each request.
+        """Whether a check is serving and its last result is not stale."""
+        # Inlined for speed: it runs for each of thousands of checks at each request.
         at = state.observed_at
         if state.canary is not None:
             return self._is_proven(state, state.canary)
@@ -86,12 +86,12 @@ class Snapshot:
         return serving and at is not None and self.now - at <= max_age
 
     def is_model_proven(self, check: Check) -> bool:
-        """Whether a model's canary lets it count as ready; it does where there is none."""
+        """Whether a model's canary passes, or the model has none."""
         state = self.health.checks.get(canary(check.model, check.version))
         return state is None or state.canary is None or self._is_proven(state, state.canary)
 
     def restart_candidates(self) -> list[Check]:
-        """The canaries that have failed for so long that a restart is asked for."""
+        """The canaries that have failed for long enough to request a restart."""
         after = self.health.canaries.rules.restart_after
         return [
             check
@@ -109,7 +109,7 @@ class Snapshot:
         if known.unconfigured:
             return True
         if state.status is Status.UNKNOWN:
-            # A request that was built may not fit the model, whatever comes of it.
+            # A generated request may not fit the model, so its failures prove nothing.
             timeout = self.health.canaries.rules.timeout
             return known.payload is Payload.BUILT and self.now - state.since > timeout
         return state.status is Status.SERVING and not self.is_stale(state)
@@ -121,7 +121,7 @@ class Snapshot:
 
     @property
     def models(self) -> Models:
-        """The required models, counted; one with a canary is ready when that passes too."""
+        """Count the required models; one with a canary is ready only if the canary passes too."""
         has_canaries = any(check.kind == CANARY for check in self.health.checks)
         ready = [
             self.is_ready(state) and (not has_canaries or self.is_model_proven(check))

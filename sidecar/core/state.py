@@ -1,6 +1,6 @@
 """The state machine: the health, and every event that can change it.
 
-status.py has what one result does to the status of its check.
+status.py defines how one result changes the status of its check.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,10 +27,10 @@ from sidecar.core.status import (
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A status that moved: from what to what, for which reason, after how many seconds.
+    """A change of a status, its reason, and how many seconds the status before it lasted.
 
-    While a check that was asked is not serving, each new reason is reported
-    once too; `before` and `after` are then the same.
+    While a check is not serving, each new reason of a probe is reported once as a
+    transition too; `before` and `after` are then the same.
     """
 
     check: Check
@@ -44,14 +44,14 @@ class Transition:
 
 
 class Health(NamedTuple):
-    """Everything that is known at one moment; an immutable value, folded by `observe`.
+    """The health of the server at one moment; an immutable value, folded by `observe`.
 
-    `checks` holds what each check means for readiness, `server-live`
-    included; `live` is what the same results of ServerLive mean for liveness.
-    `has_started`: the server that runs now has passed startup by other checks
-    than these. `startup_began_at`: the start, or when the server before it was
-    first found unreachable. `asked_since`: when this address was asked first.
-    `opened`: when each canary that is in flight was sent.
+    `checks` holds the state of each check for readiness, including
+    `server-live`; `live` is the state of ServerLive for liveness.
+    `has_started`: the running server has passed startup with an earlier set of
+    checks. `startup_began_at`: the start of the sidecar, or when the previous
+    server was first found unreachable. `asked_since`: when this address was
+    first probed. `opened`: when each canary in flight was sent.
     """
 
     started_at: float
@@ -77,17 +77,17 @@ class Health(NamedTuple):
         readiness: Thresholds,
         canaries: Canaries = NO_CANARIES,
     ) -> "Health":
-        """Before the first observation: everything is unknown."""
+        """Return the health before the first observation, in which everything is unknown."""
         known = {check: canaries.fresh(check, now) for check in checks}
         live = CheckState(since=now)
         return cls(now, now, now, now, live, known, liveness, readiness, canaries)
 
     @property
     def all_healthy(self) -> bool:
-        """Whether everything is serving and no result since was a failure.
+        """Whether everything is serving and the last results are not failures.
 
-        It decides how soon the next round starts. What the rounds do not ask has
-        no influence on that: the canaries and the repository.
+        It decides how soon the next round starts. Canaries and the repository do
+        not count, because rounds do not run them.
         """
         states = (self.live, *self.checks.values())
         return all(
@@ -97,12 +97,11 @@ class Health(NamedTuple):
         )
 
     def observe(self, observation: Observation) -> tuple["Health", tuple[Transition, ...]]:
-        """The health after one more observation, and every status that it moved.
+        """Return the health after one more observation, and the transitions.
 
-        When ServerLive finds the server silent, every other check but the
-        canaries inherits that reason; when the server is gone, the next one has
-        its start-up before it. An observation of a check that was removed is
-        dropped.
+        When ServerLive finds the server silent, every other check except canaries
+        inherits the reason. When the server is gone, startup begins again. An
+        observation of a check that was removed is dropped.
         """
         check, live = observation.check, self.live
         if check not in self.checks:
@@ -142,9 +141,9 @@ class Health(NamedTuple):
         return health, tuple(_transition(check, Probe.READINESS, before, after, observation))
 
     def _waits_for_canary(self, observation: Observation) -> bool:
-        """Whether a canary in flight may be what keeps ServerLive from an answer.
+        """Whether a canary in flight may be what delays the answer to ServerLive.
 
-        It is on servers that infer in the thread that answers.
+        Some servers run inferences in the thread that answers health calls.
         """
         if observation.reason is not Reason.TIMEOUT:
             return False
@@ -152,22 +151,22 @@ class Health(NamedTuple):
         return any(observation.at - at < timeout for at in self.opened.values())
 
     def open_canary(self, check: Check, now: float) -> "Health":
-        """The health once a canary was sent."""
+        """Return the health after a canary was sent."""
         return self._replace(opened={**self.opened, check: now})
 
     def close_canary(self, check: Check) -> "Health":
-        """The health once a canary has ended."""
+        """Return the health after a canary has ended."""
         return self._replace(opened={c: at for c, at in self.opened.items() if c != check})
 
     def skip_canary(self, check: Check, now: float) -> "Health":
-        """The health when real traffic has proven a model in the place of its canary."""
+        """Return the health after a canary was skipped because real traffic succeeds."""
         state = self.checks[check]
         known = (state.canary or Canary()).skip()
         after = state._replace(observed_at=now, canary=known)
         return self._replace(checks={**self.checks, check: after})
 
     def reset_canaries(self, unproven: Iterable[Check], now: float) -> "Health":
-        """The health when these canaries' models have to be proven again."""
+        """Return the health in which the models of these canaries need new successes."""
         checks, rules = dict(self.checks), self.canaries.rules
         for check in unproven:
             if check in checks and check.kind == CANARY:
@@ -182,19 +181,19 @@ class Health(NamedTuple):
         readiness: Thresholds,
         canaries: Canaries = NO_CANARIES,
     ) -> "Health":
-        """The health with other checks or thresholds from now on; a check that stays is kept."""
+        """Return the health with other checks or thresholds; checks in both keep their state."""
         known = {c: self.checks.get(c) or canaries.fresh(c, now) for c in checks}
         return self._replace(
             checks=known, liveness=liveness, readiness=readiness, canaries=canaries
         )
 
     def discovering(self, discovered: Discovered) -> "Health":
-        """The health when these checks come from the discovery."""
+        """Return the health in which these checks come from discovery."""
         checks = self.checks.items()
         return self._replace(checks={c: discovered.mark(c, state) for c, state in checks})
 
     def with_other_payloads(self, changed: Iterable[Check]) -> "Health":
-        """The health when other requests were given for these canaries."""
+        """Return the health after the requests of these canaries were changed."""
         checks = dict(self.checks)
         for check in changed:
             payload = Payload.GIVEN if check in self.canaries.given else Payload.BUILT
@@ -203,7 +202,7 @@ class Health(NamedTuple):
         return self._replace(checks=checks)
 
     def forget(self, now: float) -> "Health":
-        """The health when the checks ask another server from now on: all is unknown."""
+        """Return the health for another server: everything is unknown."""
         return self._replace(
             asked_since=now,
             live=CheckState(since=now),
@@ -219,7 +218,7 @@ class Health(NamedTuple):
         )
 
     def drain(self) -> "Health":
-        """The health once this sidecar has been asked to stop."""
+        """Return the health after this sidecar was asked to stop."""
         return self._replace(draining=True)
 
 
@@ -244,7 +243,7 @@ def _transition(
 
 
 def _follow_models(health: Health, transitions: Iterable[Transition]) -> Health:
-    """The health once the canaries of models whose readiness has moved have followed."""
+    """Return the health in which canaries follow the models whose readiness has changed."""
     checks, rules = dict(health.checks), health.canaries.rules
     for moved in transitions:
         check = canary(moved.check.model, moved.check.version)

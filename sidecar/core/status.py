@@ -1,6 +1,6 @@
-"""The state of one check: what a result does to its status.
+"""The state of one check, and how a result changes it.
 
-What each reason does is in the table of reasons.py. Canaries have rules of their own, in canary.py.
+The effect of each reason is in the table of reasons.py. The rules for canaries are in canary.py.
 """
 
 from enum import StrEnum
@@ -12,7 +12,7 @@ from sidecar.core.reasons import REASONS, Effect, Reason, Thresholds
 
 
 class Status(StrEnum):
-    """What is believed of a check. Unknown is never good enough."""
+    """The status of a check. UNKNOWN does not pass readiness."""
 
     UNKNOWN = "UNKNOWN"
     SERVING = "SERVING"
@@ -20,25 +20,25 @@ class Status(StrEnum):
 
 
 class Probe(StrEnum):
-    """What a status is used for, as Kubernetes calls it."""
+    """The probe that uses a status, by its name in Kubernetes."""
 
     LIVENESS = "liveness"
     READINESS = "readiness"
 
 
-# One for all: each frozenset() is another object, of 216 bytes.
+# Shared, because each frozenset() is a new object of 216 bytes.
 NO_REASONS: frozenset[Reason] = frozenset()
 
 
 class CheckState(NamedTuple):
-    """What is known of one check for one probe. Times are monotonic seconds.
+    """The state of one check for one probe. Times are monotonic seconds.
 
-    `reason` is that of the status: `ok` while serving, the latest failure
-    while not serving, None before any result has moved it. `reasons` are
-    all that there were since it was not serving. `first_serving_at`: for
-    readiness, of the server that runs now. `failed_at`: when a failure was
-    last counted; `succeeded_at`: the last success. `max_age`: how old a result
-    may be where that is not the policy's.
+    `reason` is the reason for the status: `ok` while serving, the latest failure
+    while not serving, None before the first change. `reasons` are all reasons
+    since it stopped serving. `first_serving_at`: for readiness, when it was first
+    serving on the running server. `failed_at`: when a failure was last counted;
+    `succeeded_at`: the last success. `max_age`: the age at which a result becomes
+    stale, if it is not the policy's.
     """
 
     since: float
@@ -61,7 +61,7 @@ class CheckState(NamedTuple):
 def step(
     state: CheckState, observation: Observation, probe: Probe, thresholds: Thresholds
 ) -> CheckState:
-    """The state after one more observation."""
+    """Return the state after one more observation."""
     row = REASONS[observation.reason]
     effect = row.readiness if probe is Probe.READINESS else row.liveness
     if effect is Effect.NONE:
@@ -119,21 +119,21 @@ def step(
 def _count(
     state: CheckState, observation: Observation, thresholds: Thresholds, *, early: bool
 ) -> tuple[int, float]:
-    """How many failures there are in a row with this one, and when one was last counted."""
+    """Return the number of consecutive failures, this one included, and when one last counted."""
     failures, failed_at = state.failures, state.failed_at
     if (
         early
         and observation.reason is Reason.UNREACHABLE
         and state.last_reason is not Reason.UNREACHABLE
     ):
-        return 1, observation.at  # what came before is no part of this row
+        return 1, observation.at  # earlier failures do not count
     if failed_at is None or observation.at - failed_at >= thresholds.min_failure_interval:
         return failures + 1, observation.at
     return failures, failed_at
 
 
 def step_canary(state: CheckState, observation: Observation, rules: CanaryRules) -> CheckState:
-    """The state of a canary after one more result, or one more time-out of the same."""
+    """Return the state of a canary after a result, or after one more timeout of the same call."""
     known, outcome = (state.canary or Canary()).fold(observation, rules)
     status = {
         Outcome.SERVING: Status.SERVING,
@@ -144,7 +144,7 @@ def step_canary(state: CheckState, observation: Observation, rules: CanaryRules)
     reason = Reason.OK if status is Status.SERVING else state.reason
     if status is not Status.SERVING and observation.reason is not Reason.OK:
         reason = observation.reason
-    # Busy without a sign of progress proves nothing: the status stays until it is stale.
+    # Busy without progress proves nothing: the status stays until it is stale.
     is_fresh = observation.reason is not Reason.BUSY or observation.progress
     reasons = NO_REASONS
     if status is Status.NOT_SERVING:
@@ -163,12 +163,12 @@ def step_canary(state: CheckState, observation: Observation, rules: CanaryRules)
 
 
 def reset_canary(state: CheckState, now: float, rules: CanaryRules) -> CheckState:
-    """The state of a canary whose model has to be proven again."""
+    """Return the state of a canary whose model needs new successes."""
     return CheckState(since=now, canary=(state.canary or Canary()).reset(rules))
 
 
 def wait_for_canary(state: CheckState, now: float) -> CheckState:
-    """The state of a canary whose model has become ready, from when on its result is awaited."""
+    """Return the state of a canary whose model has become ready; its result is due from now on."""
     return state._replace(since=now) if state.status is Status.UNKNOWN else state
 
 
@@ -179,14 +179,14 @@ def _first_serving_at(state: CheckState, status: Status, at: float) -> float | N
 
 
 class Canaries(NamedTuple):
-    """How canaries are judged, and whose payload is given and not built."""
+    """The rules for canaries, and which of them have a configured request."""
 
     rules: CanaryRules = CanaryRules()
     given: frozenset[Check] = frozenset()
-    trusts_built: bool = False  # although no such request has ever succeeded
+    trusts_built: bool = False  # even if no such request has ever succeeded
 
     def fresh(self, check: Check, now: float) -> CheckState:
-        """The state of a check before its first result."""
+        """Return the state of a check before its first result."""
         if check.kind != CANARY:
             return CheckState(since=now)
         payload = Payload.GIVEN if check in self.given else Payload.BUILT
@@ -194,7 +194,7 @@ class Canaries(NamedTuple):
         return CheckState(since=now, canary=known)
 
     def once(self) -> "Canaries":
-        """For a single result of each canary, which decides."""
+        """Return the rules with which a single result of each canary decides."""
         rules = self.rules._replace(failure_threshold=1, window=1, success_threshold=1, warmup=1)
         return self._replace(rules=rules, trusts_built=True)
 

@@ -1,18 +1,18 @@
-"""The server that is asked: its address, the names it goes by, and what it wants to see."""
+"""The server: its address, its names, and the credentials that it needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-# TorchServe's, which no other server has.
+# TorchServe's service name; all other servers use the protocol's.
 TORCHSERVE_SERVICE = "org.pytorch.serve.grpc.openinference.GRPCInferenceService"
 
 
 class Server(NamedTuple):
-    """Which inference server it is.
+    """The kind and version of an inference server.
 
     name:     kserve, mlserver, triton, pytriton, torchserve, openvino, or unknown.
-    version:  as the server says it, at most 32 characters; empty where it says none.
+    version:  as reported by the server, at most 32 characters; empty if it reports none.
     """
 
     name: str = "unknown"
@@ -21,18 +21,18 @@ class Server(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Everything that a connection to the server is made from.
+    """The parameters of a connection to the server.
 
-    url:              as the client takes it.
+    url:              in the client's format.
     service:          full name of the gRPC service.
-    tls:              speak TLS whatever the URL's scheme says.
-    server_name:      to expect in the server's certificate; None for the URL's.
-    authority:        of every call; None for the server name, or else the URL's.
+    tls:              require TLS, whatever the scheme of the URL.
+    server_name:      the name expected in the server's certificate; None for the URL's host.
+    authority:        sent with every call; None for the server name or the URL's host.
     root_certificates, private_key, certificate_chain:
-                      PEM; None for gRPC's own roots, and for no client certificate.
+                      PEM; None for gRPC's default roots, or for no client certificate.
     headers:          sent with every call.
-    timeout:          seconds that an attempt to connect may take.
-    recovery_period:  seconds between two attempts, at most.
+    timeout:          seconds for one attempt to connect.
+    recovery_period:  maximum seconds between two attempts.
     """
 
     url: str
@@ -48,7 +48,7 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def is_same_server(self, other: "Target") -> bool:
-        """Whether both lead to one server; certificates, tokens and durations may differ."""
-        # A server name is sent as the authority where there is none.
+        """Whether both are the same server; certificates, tokens and durations may differ."""
+        # The server name is sent as the authority if none is configured.
         mine = self.url, self.service, self.authority or self.server_name
         return mine == (other.url, other.service, other.authority or other.server_name)

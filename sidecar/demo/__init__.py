@@ -1,8 +1,8 @@
-"""The demo: its settings, and the text that says what to try.
+"""The demo: its settings, and the text with what to try.
 
 server.py    the server
-scenario.py  what the server plays
-__main__.py  `python -m sidecar.demo PORT`: the server alone, for a container of its own
+scenario.py  the script of the server
+__main__.py  `python -m sidecar.demo PORT`: only the server, for a separate container
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from sidecar.demo.scenario import (
 )
 from sidecar.oip import SERVICE
 
-# The settings that the demo decides; the port of its server is known once that listens.
+# The settings that the demo determines; its server's port is known once the server listens.
 OWN: Mapping[str, Any] = {
     "server_url": "127.0.0.1",
     "grpc_service": SERVICE,
@@ -35,7 +35,7 @@ OWN: Mapping[str, Any] = {
 
 
 def announcement(port: int, drain_seconds: float) -> str:
-    """What to try."""
+    """Return the text with what to try."""
     return f"""\
 A demo inference server is running, and the sidecar probes its four models:
   {STEADY:<14} is ready at once

@@ -1,4 +1,4 @@
-"""The demo's server alone: `python -m sidecar.demo PORT`."""
+"""Only the demo's server: `python -m sidecar.demo PORT`."""
 
 import asyncio
 import signal
@@ -9,7 +9,7 @@ from sidecar.demo.server import ToyServer
 
 
 async def serve_alone(port: int) -> None:
-    """The demo server with its script and no sidecar, until SIGTERM or SIGINT."""
+    """Run the demo server with its script and without a sidecar, until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stopped.set)

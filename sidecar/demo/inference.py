@@ -1,4 +1,4 @@
-"""What the demo's server says of its models and makes of an inference: it returns the inputs."""
+"""The metadata and inferences of the demo's server: a model returns its inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from sidecar.oip import messages
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """An input that a model declares; -1 is a free dimension."""
+    """An input in a model's metadata; -1 is a variable dimension."""
 
     name: str
     datatype: str
@@ -17,7 +17,7 @@ class Tensor:
 
 @dataclass(slots=True)
 class Statistics:
-    """What a model has done, as Triton counts it."""
+    """The counters of a model, as Triton has them."""
 
     executions: int = 0
     failures: int = 0
@@ -28,7 +28,7 @@ INPUTS = (Tensor("x", "FP32", (-1, 4)),)
 
 
 def metadata(name: str, inputs: Sequence[Tensor]) -> messages.ModelMetadataResponse:
-    """The metadata of a model whose outputs are its inputs."""
+    """Return the metadata of a model whose outputs are its inputs."""
     tensors = [
         messages.ModelMetadataResponse.TensorMetadata(
             name=tensor.name, datatype=tensor.datatype, shape=tensor.shape
@@ -41,7 +41,7 @@ def metadata(name: str, inputs: Sequence[Tensor]) -> messages.ModelMetadataRespo
 
 
 def echo(request: messages.ModelInferRequest) -> messages.ModelInferResponse:
-    """The reply with each input as an output of the same name, datatype, shape and content."""
+    """Return each input as an output with the same name, datatype, shape and content."""
     response = messages.ModelInferResponse(
         model_name=request.model_name, model_version=request.model_version or "1", id=request.id
     )
@@ -55,7 +55,7 @@ def echo(request: messages.ModelInferRequest) -> messages.ModelInferResponse:
 
 
 def statistics(name: str, counted: Statistics) -> messages.ModelStatisticsResponse:
-    """The statistics of a model as Triton gives them."""
+    """Return the statistics of a model as Triton reports them."""
     succeeded = counted.executions - counted.failures
     model = messages.ModelStatistics(
         name=name, version="1", inference_count=succeeded, execution_count=counted.executions

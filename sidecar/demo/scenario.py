@@ -1,4 +1,4 @@
-"""What the demo's server plays: models that load, fail, or are ready in name only."""
+"""The script of the demo's server: models that load, fail, or report ready without working."""
 
 import asyncio
 from typing import NoReturn
@@ -11,13 +11,13 @@ STEADY, LOADING, FLAKY, BROKEN = "steady", "slow-to-load", "flaky", "dead-worker
 MODELS = (STEADY, LOADING, FLAKY, BROKEN)
 LOAD_SECONDS = 8
 UP_SECONDS, DOWN_SECONDS = 15, 10
-# Of the seconds for which all models are ready, the first and for how long no inference works.
+# Within the time that all models are ready: the second from which no inference works, and how long.
 BROKEN_AFTER, BROKEN_SECONDS = 3, 6
 
 
 async def perform(server: ToyServer) -> NoReturn:
-    """The demo's script, until it is cancelled."""
-    server.ready = True  # as KServe has it, whose ServerReady does not speak for the models
+    """Perform the demo's script until cancelled."""
+    server.ready = True  # as on KServe, whose ServerReady does not include the models
     server.models = {STEADY: True, LOADING: False, FLAKY: True, BROKEN: True}
     loading = asyncio.get_running_loop().call_later(
         LOAD_SECONDS, server.models.__setitem__, LOADING, True

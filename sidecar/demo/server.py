@@ -1,4 +1,4 @@
-"""A small real inference server whose replies are chosen; for `sidecar demo` and the tests."""
+"""A small real inference server with configurable replies; for `sidecar demo` and the tests."""
 
 import asyncio
 from collections import Counter
@@ -19,43 +19,43 @@ Request = TypeVar("Request", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that is not OK."""
+    """A reply with a status other than OK."""
 
     code: grpc.StatusCode
     details: str = ""
 
 
 class Silence:
-    """No answer until the caller gives up."""
+    """No reply until the caller cancels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """An answer after so many seconds."""
+    """A reply after this many seconds."""
 
     seconds: float
     reply: "Reply"
 
 
-# True and False are the protocol's answers, bytes a reply as it stands, well-formed or not.
+# True and False are the protocol's replies; bytes are sent as they are, valid or not.
 Reply = bool | bytes | Refusal | Silence | Late
 
 
 class ToyServer:
-    """A real gRPC server on loopback. Its answers may be changed at any time.
+    """A real gRPC server on loopback. Its replies can be changed at any time.
 
-    live, ready:  the answers to ServerLive and ServerReady; `ready` None
-                  means ready when all models are.
-    models:       the answer for each model, by `name` or `name:version`; one
-                  that is not here is NOT_FOUND.
-    inferences:   the answer to an inference by each model; True, which is that
-                  of models that are not here, returns its inputs.
-    inputs:       what each model declares in its metadata; INPUTS for others.
-    statistics:   what Triton would count, by model; a model that is not here has none.
-    inferring:    how many inferences of each model are in flight.
-    asked:        how often each call was made.
-    metadata:     what came with the latest call.
-    peers:        the connections over which inferences came.
+    live, ready:  the replies to ServerLive and ServerReady; `ready` None
+                  means ready if all models are.
+    models:       the reply for each model, by `name` or `name:version`; for
+                  others it is NOT_FOUND.
+    inferences:   the reply to an inference, by model; True, which is the default,
+                  returns its inputs.
+    inputs:       the inputs in the metadata, by model; INPUTS for others.
+    statistics:   Triton's counters, by model; other models have none.
+    inferring:    the number of inferences in flight, by model.
+    asked:        the number of calls, by method.
+    metadata:     that of the latest call.
+    peers:        the connections on which inferences arrived.
     """
 
     def __init__(self, models: dict[str, Reply] | None = None, *, service: str = SERVICE) -> None:
@@ -79,11 +79,11 @@ class ToyServer:
         creds: grpc.ServerCredentials | None = None,
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        """Listens on the port of 127.0.0.1, 0 for a free one; `port` is the one it has then.
+        """Listen on this port of 127.0.0.1, 0 for any free one; `port` is then the actual one.
 
         `options` are gRPC's, for the server.
         """
-        # Without the first a second server could share a port that is taken.
+        # Without the first option a second server could share the port.
         own = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1))
         server = grpc.aio.server(options=[*own, *options])
         server.add_generic_rpc_handlers(
@@ -99,7 +99,7 @@ class ToyServer:
         self._server = server
 
     def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
-        """What answers each call, by the call's name."""
+        """The handler of each call, by name."""
         return {
             "ServerLive": self._handler(
                 "ServerLive",
@@ -138,7 +138,7 @@ class ToyServer:
         }
 
     async def stop(self) -> None:
-        """Closes the port and every connection at once."""
+        """Close the port and every connection at once."""
         if self._server is not None:
             await self._server.stop(grace=None)
             self._server = None
@@ -166,7 +166,7 @@ class ToyServer:
         return self.models.get(name, missing)
 
     def choose_inference(self, request: messages.ModelInferRequest) -> Reply:
-        """The answer to an inference."""
+        """Return the reply to an inference."""
         ready = self.models.get(request.model_name)
         if ready is not True:
             return Refusal(grpc.StatusCode.UNAVAILABLE, f"{request.model_name} is not ready")
@@ -201,7 +201,7 @@ class ToyServer:
         )
 
     def _inference_handler(self) -> "grpc.RpcMethodHandler[messages.ModelInferRequest, bytes]":
-        """Answers inferences, and counts those in flight and those that have ended."""
+        """Return a handler that answers inferences, and counts those in flight and ended."""
         handler = self._handler(
             "ModelInfer", messages.ModelInferRequest, self.choose_inference, lambda _, r: echo(r)
         )

@@ -18,7 +18,7 @@ SIDECAR_PORT = 9808
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """One probe of a container; what it does not say has the kubelet's default."""
+    """One probe of a container, with the kubelet's defaults."""
 
     kind: str
     raw: Mapping[str, Any]
@@ -26,12 +26,12 @@ class Probe:
 
     @property
     def handler(self) -> str:
-        """`httpGet`, `grpc`, `tcpSocket` or `exec`; empty where there is none of them."""
+        """`httpGet`, `grpc`, `tcpSocket` or `exec`; empty if it has none of them."""
         return next((h for h in ("httpGet", "grpc", "tcpSocket", "exec") if h in self.raw), "")
 
     @property
     def port(self) -> int | str:
-        """The port that is asked, a number or a name; empty where there is none."""
+        """The port that it probes, a number or a name; empty if there is none."""
         port = at(self.raw, self.handler, "port")
         return port if isinstance(port, int | str) else ""
 
@@ -72,12 +72,12 @@ class Probe:
 
     @property
     def budget(self) -> float:
-        """Seconds from the start until it has failed often enough."""
+        """The seconds from the container's start until the failure threshold is reached."""
         return self.delay + self.period * self.failures
 
     @property
     def asks_sidecar(self) -> str:
-        """The endpoint of the sidecar that it asks; empty where it asks something else."""
+        """The endpoint of the sidecar that it probes; empty if it probes something else."""
         if self.handler == "httpGet" and self.http_path in SIDECAR_PATHS:
             return self.http_path
         if self.handler == "grpc":
@@ -88,7 +88,7 @@ class Probe:
 
 @dataclass(frozen=True, eq=False)
 class Container:
-    """A container of a pod, and where it stands."""
+    """A container of a pod, and its position in the document."""
 
     document: Document
     path: Path
@@ -98,23 +98,23 @@ class Container:
 
     @property
     def name(self) -> str:
-        """Its name; that of KServe where a model stands for the container."""
+        """Its name; KServe's if the container is defined by a model."""
         return text(self.raw, "name") or ("kserve-container" if self.format else "")
 
     @property
     def is_native_sidecar(self) -> bool:
-        """Whether it is an init container that goes on running."""
+        """Whether it is an init container that keeps running."""
         return self.is_init and text(self.raw, "restartPolicy") == "Always"
 
     @cached_property
     def words(self) -> list[str]:
-        """Its command line, as far as it is given, in words."""
+        """The words of its command line, as far as the manifest has them."""
         parts = [str(part) for key in ("command", "args") for part in items(self.raw, key)]
         return [word for part in parts for word in part.split()]
 
     @cached_property
     def variables(self) -> dict[str, str | None]:
-        """Its variables; None where the value comes from elsewhere."""
+        """Its variables; None for a value that is not in the manifest."""
         found = [entry for entry in items(self.raw, "env") if isinstance(entry, Mapping)]
         return {
             text(entry, "name"): str(entry["value"]) if "value" in entry else None
@@ -122,7 +122,7 @@ class Container:
         }
 
     def flags(self, name: str) -> list[str]:
-        """The values of a flag of its command line: `--name=value` and `--name value`."""
+        """Return the values of a command line flag: `--name=value` and `--name value`."""
         values = []
         for place, word in enumerate(self.words):
             flag, has_value, value = word.partition("=")
@@ -132,7 +132,7 @@ class Container:
         return values
 
     def probe(self, kind: str) -> Probe | None:
-        """One of its probes."""
+        """Return one of its probes."""
         raw = at(self.raw, kind)
         return Probe(kind, raw, (*self.path, kind)) if isinstance(raw, Mapping) else None
 
@@ -149,7 +149,7 @@ class Container:
         return [port for port in items(self.raw, "ports") if isinstance(port, Mapping)]
 
     def number_of(self, port: int | str) -> int | None:
-        """The number of a port; None for a name that it does not declare."""
+        """Return the number of a port; None for a name that it does not declare."""
         if isinstance(port, int):
             return port
         found = (at(one, "containerPort") for one in self.ports if text(one, "name") == port)
@@ -157,14 +157,14 @@ class Container:
 
     @cached_property
     def server(self) -> Server | None:
-        """The inference server that it runs, if it is a known one."""
+        """The known inference server that it runs, if any."""
         if self.format in servers.FORMATS:
             return servers.FORMATS[self.format]
         found = servers.recognise(text(self.raw, "image"), self.words)
         return found or (servers.KSERVE if self.format else None)
 
     def port_of(self, port: servers.Port) -> int | None:
-        """The number that a port of its server has here; None where it cannot be known."""
+        """Return the number of its server's port in this container; None if it is unknown."""
         given = self.flags(port.flag) if port.flag else []
         if not given and port.variable in self.variables:
             given = [self.variables[port.variable] or ""]
@@ -174,7 +174,7 @@ class Container:
 
     @property
     def pre_stop(self) -> float | None:
-        """Seconds that its preStop sleeps; None where it has none that sleeps."""
+        """The seconds that its preStop sleeps; None if it does not."""
         hook = at(self.raw, "lifecycle", "preStop")
         if hook is None:
             return None
@@ -186,7 +186,7 @@ class Container:
 
 
 def is_sidecar(container: Container) -> bool:
-    """Whether a container is our sidecar."""
+    """Whether a container is this sidecar."""
     image = text(container.raw, "image")
     names = [name for name in container.variables if name.startswith("SIDECAR_")]
     if "inference-health-sidecar" in image:

@@ -1,4 +1,4 @@
-"""The documents of a stream: YAML or JSON, with lines and comments; and what cannot be read."""
+"""Reads the documents of a stream, YAML or JSON, with lines and comments; reports problems."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,10 +12,10 @@ from ruamel.yaml.error import YAMLError
 from sidecar.doctor.nodes import Path, items, text
 
 MAX_BYTES = 5_000_000  # of one file
-MAX_NODES = 100_000  # of one document, with every alias written out
-MAX_DEPTH = 100  # of one document, far below what Python's recursion limit allows
+MAX_NODES = 100_000  # of one document, with every alias expanded
+MAX_DEPTH = 100  # of one document, far below Python's recursion limit
 
-# Whose documents are looked at. The others are known and have no pods, or are named.
+# The API groups whose documents are read. Others are known to have no pods, or are reported.
 # fmt: off
 EXAMINED = frozenset({
     "Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "InferenceService",
@@ -39,7 +39,7 @@ _SILENCE = re.compile(r"#\s*sidecar-doctor:\s*ignore\s+((?:IHS\d+[\s,]*)+)(.*)")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A document that was not examined: where, and why. `is_error`: it could not be read."""
+    """A document that was not examined, and why. `is_error`: it could not be read."""
 
     source: str
     line: int
@@ -49,7 +49,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A comment that silences findings: from 1, the line in its document."""
+    """A comment that silences findings. `line`: in its document, from 1."""
 
     line: int
     identifiers: tuple[str, ...]
@@ -58,7 +58,7 @@ class Silence:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Document:
-    """One object of Kubernetes. `line`: where its text begins in the source, from 1."""
+    """One Kubernetes object. `line`: the first line of its text in the source, from 1."""
 
     source: str
     line: int
@@ -67,7 +67,7 @@ class Document:
 
     @property
     def kind(self) -> str:
-        """Its kind; empty where there is none."""
+        """Its kind; empty if there is none."""
         return text(self.data, "kind")
 
     @property
@@ -81,7 +81,7 @@ class Document:
         return text(self.data, "metadata", "namespace") or "default"
 
     def lines(self, path: Path) -> tuple[int, int]:
-        """The first and the last line of what stands at a path, in its text, from 1."""
+        """Return the first and the last line of the value at a path, in its text, from 1."""
         node: Any = self.data
         first: int = node.lc.line + 1
         for part in path:
@@ -93,12 +93,12 @@ class Document:
         return first, max([first, *_lines(node)])
 
     def line_of(self, path: Path) -> int:
-        """The line of a path in the source, from 1; that of the next that is there above it."""
+        """Return the line of a path in the source, from 1; of its parent if it does not exist."""
         return self.line + self.lines(path)[0] - 1
 
 
 def read(source: str, content: bytes) -> Iterator[Document | Problem]:
-    """The documents in a file, and a Problem for each one that is not examined."""
+    """Return the documents in a file, and a Problem for each one that is not examined."""
     if len(content) > MAX_BYTES:
         yield Problem(source, 1, f"has more than {MAX_BYTES:,} bytes, which are allowed")
         return
@@ -155,12 +155,12 @@ class _TooDeep(Exception):
 
 
 class _Composer(Composer):
-    """Ends at MAX_DEPTH and not at the recursion limit, where whatever else runs would fail too."""
+    """Stops at MAX_DEPTH, below the recursion limit, at which any other code would fail too."""
 
     _depth = 0
 
     def compose_node(self, parent: Any, index: int) -> Any:
-        """As in the base class."""
+        """Compose a node as the base class does."""
         if self._depth == MAX_DEPTH:
             raise _TooDeep
         self._depth += 1
@@ -171,7 +171,7 @@ class _Composer(Composer):
 
 
 def _parse(source: str, line: int, chunk: str) -> Any:
-    """What a document holds, with its comments; or the Problem with it."""
+    """Return the content of a document with its comments, or a Problem."""
     try:
         yaml = YAML(typ="rt", pure=True)
         yaml.Composer = _Composer
@@ -192,7 +192,7 @@ def _size(node: Any, known: dict[int, int]) -> int:
     if not isinstance(node, Mapping | list):
         return 1
     if id(node) not in known:
-        known[id(node)] = MAX_NODES + 1  # while it is counted: it holds itself
+        known[id(node)] = MAX_NODES + 1  # it is being counted: the node contains itself
         children = node.values() if isinstance(node, Mapping) else node
         total = 1
         for child in children:
@@ -220,7 +220,7 @@ def _silences(chunk: str) -> Iterator[Silence]:
 
 
 def _place(node: Any, part: Any) -> int | None:
-    """The line of a key or an item, from 1; None where it is not there."""
+    """Return the line of a key or an item, from 1; None if it does not exist."""
     try:
         node[part]
         place: Any = node.lc
@@ -231,7 +231,7 @@ def _place(node: Any, part: Any) -> int | None:
 
 
 def _lines(node: Any) -> Iterator[int]:
-    """The line of each key and item in a node, from 1."""
+    """Return the line of each key and item in a node, from 1."""
     if not isinstance(node, Mapping | list):
         return
     keys: Any = node if isinstance(node, Mapping) else range(len(node))
@@ -243,5 +243,5 @@ def _lines(node: Any) -> Iterator[int]:
 
 
 def one_line(error: object) -> str:
-    """The text of an error in one line of moderate length."""
+    """Return the text of an error on one line of limited length."""
     return " ".join(str(error).split())[:200]

@@ -1,4 +1,4 @@
-"""From the bytes of files to findings: applies every rule, and leaves out what is silenced."""
+"""Applies every rule to files, and removes silenced findings."""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ SAYS_WHY = "silences nothing without a reason: # sidecar-doctor: ignore IHS006 b
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A pod with an inference server, and what is said of it."""
+    """A pod with an inference server, its findings and its times."""
 
     case: Case
     findings: tuple[Finding, ...]
@@ -27,7 +27,7 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that was found. `problems`: what was not examined, and why."""
+    """All findings. `problems`: the documents that were not examined."""
 
     examined: list[Examined] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -40,16 +40,16 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 when nothing was found, 1 for findings, 2 when something could not be read."""
+        """0 if there are no findings, 1 for findings, 2 if something could not be read."""
         if any(problem.is_error for problem in self.problems):
             return 2
         return 1 if any(self.findings) else 0
 
 
 def examine(files: Iterable[tuple[str, bytes]], ignore: Collection[str] = ()) -> Report:
-    """Examines the manifests in files, which are one stream: name and content of each.
+    """Examine manifests. The files, as names and contents, are one stream.
 
-    ignore:  identifiers that are left out.
+    ignore:  identifiers of findings to leave out.
     """
     report = Report()
     documents: list[Document] = []
@@ -105,5 +105,5 @@ def _is_silenced(finding: Finding) -> bool:
 
 
 def _covers(silence: Silence, first: int, last: int, head: int) -> bool:
-    """Whether a comment stands in the part that is found, right before it, or above everything."""
+    """Whether a comment is inside the finding's part, right before it, or at the top."""
     return bool(silence.reason) and (first - 1 <= silence.line <= last or silence.line < head)

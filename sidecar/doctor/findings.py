@@ -1,4 +1,4 @@
-"""What a rule finds: a mistake, where it stands, and the edits that correct it."""
+"""Findings: a mistake, its position, and the edits that correct it."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from sidecar.doctor.settings import SidecarSettings
 
 
 class Severity(StrEnum):
-    """How bad it is: an error costs requests or restarts sooner or later; a warning may."""
+    """How serious it is: an error will cost requests or restarts; a warning may."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -30,7 +30,7 @@ ERROR, WARNING = Severity.ERROR, Severity.WARNING
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One kind of mistake: what it is, why it hurts, and what to do in its place."""
+    """One kind of mistake: what it is, why it is harmful, and what to do instead."""
 
     identifier: str
     severity: Severity
@@ -40,7 +40,7 @@ class Mistake:
 
 
 class Removed:
-    """Stands for a value that an edit takes away."""
+    """The value for an edit that removes a key."""
 
 
 Edit = tuple[Path, Any]
@@ -48,10 +48,10 @@ Edit = tuple[Path, Any]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a rule looks at: a pod with an inference server, and the settings of its sidecar.
+    """The input of a rule: a pod with an inference server, and the settings of its sidecar.
 
-    `sidecar` and its `settings` are None where the pod has none, and `settings` where they are
-    not all known or not valid.
+    `sidecar` and `settings` are None if the pod has no sidecar; `settings` is also None if some
+    of them are unknown or invalid.
     """
 
     pod: Pod
@@ -61,16 +61,16 @@ class Case:
 
     @property
     def settings(self) -> Settings | None:
-        """The sidecar's settings; None where they cannot be known."""
+        """The sidecar's settings; None if they are unknown."""
         return self.read.settings if self.read else None
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One place where the mistake of a rule is.
+    """One occurrence of a rule's mistake.
 
-    path:   what is wrong, or what lacks something.
-    shown:  the part that is printed, corrected; and also, other parts.
+    path:   the wrong part, or the part in which something is missing.
+    shown:  the part that is printed, corrected. `also`: further parts.
     """
 
     document: Document
@@ -84,7 +84,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A mistake that was found in a pod."""
+    """A mistake in a pod."""
 
     mistake: Mistake
     pod: Pod = field(repr=False)
@@ -101,7 +101,7 @@ class Finding:
         return self.found.document.line_of(self.found.path)
 
     def corrected(self) -> str:
-        """The part of the document in which it is, corrected; with its comments and its order."""
+        """The corrected part of the document, with its comments and order."""
         if not self.found.edits:
             return ""
         data = copy.deepcopy(self.found.document.data)
@@ -122,7 +122,7 @@ RULES: dict[str, tuple[Mistake, Rule]] = {}
 def rule(
     identifier: str, severity: Severity, title: str, *, why: str, instead: str
 ) -> Callable[[Rule], Rule]:
-    """Registers what finds a mistake."""
+    """Return a decorator that registers the function which finds a mistake."""
 
     def register(function: Rule) -> Rule:
         if identifier in RULES:
@@ -140,9 +140,9 @@ def in_container(
     place: Path = (),
     shown: Path | None = None,
 ) -> Found:
-    """Something in a container; the paths are from the container on.
+    """Return an occurrence in a container; paths are relative to the container.
 
-    What is shown is the part at `place`, unless something else is given.
+    The part at `place` is shown, unless another one is given.
     """
     return Found(
         container.document,
@@ -155,7 +155,7 @@ def in_container(
 
 
 def in_pod(pod: Pod, message: str, *edits: Edit, place: Path = ()) -> Iterator[Found]:
-    """Something in the fields around the containers; nothing where those are not known."""
+    """Yield an occurrence in the pod's spec, if the manifest has it."""
     if pod.outer is not None:
         document, path = pod.outer
         whole = tuple(((*path, *inner), value) for inner, value in edits)
@@ -164,11 +164,11 @@ def in_pod(pod: Pod, message: str, *edits: Edit, place: Path = ()) -> Iterator[F
 
 
 def edit(node: Any, path: Path, value: Any) -> None:
-    """Makes one edit in what a document holds."""
+    """Apply one edit to the content of a document."""
     *parents, last = path
     for part, following in zip(parents, path[1:], strict=True):
         if isinstance(following, str) and not isinstance(at(node, part), dict):
-            node[part] = CommentedMap()  # in the place of nothing, or of what Kubernetes refuses
+            node[part] = CommentedMap()  # replaces an empty value, or one that Kubernetes rejects
         node = node[part]
     if value is Removed:
         node.pop(last, None)

@@ -1,4 +1,4 @@
-"""What stands at a path in a document, whatever its form."""
+"""Reads the value at a path of a document, whatever its type."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,13 +7,13 @@ Path = tuple[str | int, ...]
 
 
 def text(node: Any, *path: str) -> str:
-    """The text at a path; empty where there is none."""
+    """Return the text at a path; empty if there is none."""
     found = at(node, *path)
     return str(found) if isinstance(found, str) else ""
 
 
 def at(node: Any, *path: str | int) -> Any:
-    """What stands at a path; None where there is nothing."""
+    """Return the value at a path; None if there is none."""
     for part in path:
         if isinstance(node, Mapping):
             node = node.get(part)
@@ -25,20 +25,20 @@ def at(node: Any, *path: str | int) -> Any:
 
 
 def items(node: Any, *path: str) -> list[Any]:
-    """The items of the list at a path; none where there is no list."""
+    """Return the items of the list at a path; empty if it is not a list."""
     found = at(node, *path)
     return list(found) if isinstance(found, Sequence) and not isinstance(found, str) else []
 
 
 def plain(node: Any) -> Any:
-    """What a node holds, without its comments and places."""
+    """Return the content of a node without comments and positions."""
     if isinstance(node, Mapping):
         return {key: plain(value) for key, value in node.items()}
     return [plain(item) for item in node] if isinstance(node, list) else node
 
 
 def number(node: Any, *path: str, default: float) -> float:
-    """The number at a path; the default where there is none."""
+    """Return the number at a path; the default if there is none."""
     found = at(node, *path)
     is_number = isinstance(found, int | float) and not isinstance(found, bool)
     return float(found) if is_number else default

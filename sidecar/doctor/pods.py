@@ -1,4 +1,4 @@
-"""The pods that a stream of documents makes, with Kubernetes' defaults: what the rules look at."""
+"""The pods that documents define, with Kubernetes' defaults."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from sidecar.doctor.containers import Container, is_sidecar
 from sidecar.doctor.documents import Document
 from sidecar.doctor.nodes import Path, at, items, number, text
 
-# Whose defaults stand for what a manifest does not say.
+# The Kubernetes version whose defaults apply.
 KUBERNETES = "1.36"
 GRACE_SECONDS = 30
 
@@ -21,11 +21,10 @@ PREDICTOR_FORMATS = ("model", "sklearn", "xgboost", "lightgbm", "pytorch", "trit
 
 @dataclass(frozen=True, eq=False)
 class Pod:
-    """A pod template with an inference server, as a workload or KServe makes it.
+    """A pod template with an inference server, from a workload or from KServe.
 
-    outer:      where the fields around the containers stand; None where they are not known, for
-                a runtime alone.
-    others:     the stream, for what belongs to the pod.
+    outer:      the path of the pod's spec; None if it is unknown, as for a runtime alone.
+    others:     all documents of the stream.
     """
 
     document: Document
@@ -35,17 +34,17 @@ class Pod:
 
     @property
     def name(self) -> str:
-        """The kind and the name of what makes it."""
+        """The kind and the name of the object that defines it."""
         return f"{self.document.kind}/{self.document.name}"
 
     @cached_property
     def sidecar(self) -> Container | None:
-        """Our sidecar, if it is there."""
+        """The sidecar, if it has one."""
         return next((c for c in self.containers if is_sidecar(c)), None)
 
     @cached_property
     def server(self) -> Container | None:
-        """The container with the inference server; beside our sidecar the first that is left."""
+        """The container with the inference server; next to a sidecar, the first other one."""
         main = [c for c in self.containers if not is_sidecar(c)]
         known = [c for c in main if c.server and (not c.is_init or c.is_native_sidecar)]
         if known:
@@ -55,7 +54,7 @@ class Pod:
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        """The fields around the containers."""
+        """The pod's spec."""
         if self.outer is None:
             return {}
         document, path = self.outer
@@ -64,12 +63,12 @@ class Pod:
 
     @property
     def grace(self) -> float:
-        """Seconds from the beginning of its end until it is killed."""
+        """The termination grace period in seconds."""
         return number(self.spec, "terminationGracePeriodSeconds", default=GRACE_SECONDS)
 
     @property
     def replicas(self) -> int:
-        """How many of it there are at least."""
+        """The minimum number of replicas."""
         if self.document.kind == "InferenceService" or self.document.kind in RUNTIMES:
             document = self.outer[0] if self.outer else self.document
             return int(number(document.data, "spec", "predictor", "minReplicas", default=1))
@@ -77,7 +76,7 @@ class Pod:
 
     @property
     def labels(self) -> Mapping[str, Any]:
-        """The labels that select it."""
+        """Its labels."""
         if self.outer and self.outer[0].kind == "InferenceService":
             return {"serving.kserve.io/inferenceservice": self.outer[0].name}
         path: tuple[str, ...] = ("metadata", "labels")
@@ -87,7 +86,7 @@ class Pod:
         return found if isinstance(found, Mapping) else {}
 
     def budgets(self) -> list[Document]:
-        """The PodDisruptionBudgets that hold for it."""
+        """The PodDisruptionBudgets that select it."""
         return [d for d in self._around("PodDisruptionBudget") if self._selects(d, "matchLabels")]
 
     def _around(self, kind: str) -> list[Document]:
@@ -101,7 +100,7 @@ class Pod:
         )
 
     def config_map(self, name: str) -> Mapping[str, Any] | None:
-        """The data of a ConfigMap of the stream."""
+        """Return the data of a ConfigMap of the stream."""
         for document in self._around("ConfigMap"):
             if document.name == name:
                 data = at(document.data, "data")
@@ -110,12 +109,12 @@ class Pod:
 
 
 def _serves(sidecar: Container) -> bool:
-    """Whether the sidecar is the daemon, not a check that ends."""
+    """Whether the container runs the daemon, not a check that ends."""
     return not {"check", "config", "canary"} & {*sidecar.words}
 
 
 def pods(documents: Iterable[Document]) -> Iterator[Pod]:
-    """Every pod template in the documents, whether it has an inference server or not."""
+    """Yield every pod template in the documents, with an inference server or without."""
     stream = tuple(documents)
     runtimes = {d.name: d for d in stream if d.kind in RUNTIMES}
     used = set()

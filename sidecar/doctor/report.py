@@ -1,4 +1,4 @@
-"""The report of the doctor: as text, as JSON, and as annotations of GitHub."""
+"""The doctor's report as text, as JSON, and as annotations for GitHub."""
 
 import json
 import textwrap
@@ -16,7 +16,7 @@ WIDTH = 100
 
 
 def as_text(report: Report) -> str:
-    """For people."""
+    """Return the report as text."""
     lines = [f"{problem.source}:{problem.line}: {problem.why}" for problem in report.problems]
     for examined in report.examined:
         lines += ["", *_pod(examined)]
@@ -88,7 +88,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def as_json(report: Report) -> str:
-    """For programs: one document."""
+    """Return the report as one JSON document."""
     document = {
         "kubernetes": KUBERNETES,
         "pods": [_pod_document(examined) for examined in report.examined],
@@ -140,7 +140,7 @@ def _problem(problem: Problem) -> dict[str, Any]:
 
 
 def as_github(report: Report) -> str:
-    """Annotations for the changes of a pull request: workflow commands, a line each."""
+    """Return annotations for a pull request: one workflow command per line."""
     return "".join(f"{line}\n" for line in _annotations(report.problems, list(report.findings)))
 
 

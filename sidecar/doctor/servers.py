@@ -1,4 +1,4 @@
-"""The inference servers that are recognised: by what, their ports, and what their ports serve."""
+"""The inference servers that are recognized, their ports, and what the ports serve."""
 
 import re
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ class Port(NamedTuple):
 
 
 class Server(NamedTuple):
-    """What is known of one inference server, at its defaults.
+    """The properties of one inference server, with its defaults.
 
-    pattern:      of its image's name.
-    program:      of a word of its command line.
-    paths:        what its HTTP port answers.
-    readiness:    those of them that say whether it is ready.
+    pattern:      matches its image's name.
+    program:      matches a word of its command line.
+    paths:        the paths that its HTTP port answers.
+    readiness:    those of them that report readiness.
     has_grpc_health:  whether it serves grpc.health.v1.
     speaks_oip:   whether it speaks the Open Inference Protocol over gRPC.
-    model_flags, model_variables:  which name the models that it serves.
-    exit_seconds: for how long it ends requests after SIGTERM.
-    live_path, ready_path:  what to ask it itself.
+    model_flags, model_variables:  those with the names of its models.
+    exit_seconds: how long it completes requests after SIGTERM.
+    live_path, ready_path:  the paths for probes of the server itself.
     """
 
     name: str
@@ -129,7 +129,7 @@ FORMATS |= {"pytorch": TORCHSERVE, "openvino_ir": OPENVINO}
 
 
 def recognise(image: str, words: Sequence[str]) -> Server | None:
-    """The server that an image or a command line runs."""
+    """Return the server that an image or a command line runs."""
     name = image.rpartition("@")[0] or image
     for server in SERVERS:
         if re.search(server.pattern, name) and "inference-health-sidecar" not in name:

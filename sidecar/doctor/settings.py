@@ -1,4 +1,4 @@
-"""The settings of a sidecar in a manifest: its variables, and the ConfigMap that it mounts."""
+"""The settings of a sidecar in a manifest: its variables, and its mounted ConfigMap."""
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -13,23 +13,23 @@ from sidecar.doctor.pods import Pod
 
 PREFIX, CONFIG = "SIDECAR_", "SIDECAR_CONFIG"
 
-# They name files of the container, which are not here.
+# They name files of the container, which are not available here.
 # fmt: off
 FILES = frozenset({
     "tls_ca_file", "tls_cert_file", "tls_key_file", "bearer_token_file", "canary_dir",
     "tls_server_name",
 })
 # fmt: on
-# What the downward API gives stands in the place of what is not known.
+# A placeholder for values from the downward API.
 PLACEHOLDERS = {"pod_name": "pod", "pod_uid": "uid", "models": "from-elsewhere"}
 
 
 class SidecarSettings(NamedTuple):
     """The settings of a sidecar.
 
-    settings:  None where they are not valid, or are not in the stream.
-    wrong:     what is wrong with them, a line each.
-    unknown:   the names of those whose values come from elsewhere, or are files.
+    settings:  None if they are invalid or not in the stream.
+    wrong:     their errors, one line each.
+    unknown:   the names of settings whose values are elsewhere, or are files.
     """
 
     settings: Settings | None
@@ -38,7 +38,7 @@ class SidecarSettings(NamedTuple):
 
 
 def read(pod: Pod, sidecar: Container) -> SidecarSettings:
-    """The settings of a pod's sidecar."""
+    """Return the settings of a pod's sidecar."""
     variables: dict[str, str] = {}
     unknown = set()
     for variable, value in sidecar.variables.items():
@@ -75,7 +75,7 @@ def read(pod: Pod, sidecar: Container) -> SidecarSettings:
 
 
 def _file(pod: Pod, sidecar: Container) -> str | None:
-    """The text of the settings file; empty for none, None where it is not in the stream."""
+    """Return the text of the settings file; empty for none, None if it is not in the stream."""
     given = sidecar.variables.get(CONFIG) or next(iter(sidecar.flags("--config")), "")
     if not given:
         return ""

@@ -1,7 +1,7 @@
-"""How long until: what a pod's own numbers come to, in seconds.
+"""The table "how long until", in seconds, for the numbers of a pod.
 
-The sidecar's part is that of docs/timing.md. What the kubelet adds is the period and the
-threshold of the probe. How long endpoints take to spread is not counted.
+The sidecar's part is explained in docs/timing.md. The kubelet adds the period and the threshold
+of its probe. The time that endpoint changes take to propagate is not included.
 """
 
 import math
@@ -15,12 +15,12 @@ from sidecar.doctor.rules.termination import exit_seconds
 
 NEVER = "never"
 
-# The period times the threshold of the server's livenessProbe in deploy/pod.yaml.
+# Period times threshold of the server's livenessProbe in deploy/pod.yaml.
 LIVENESS = 60
 
 
 class Row(NamedTuple):
-    """One line of the table. `with_sidecar` is what our sidecar would make of it."""
+    """One row of the table. `with_sidecar` is the value with the sidecar."""
 
     what: str
     until: str
@@ -28,32 +28,32 @@ class Row(NamedTuple):
 
 
 class _Sidecar(NamedTuple):
-    """What of the sidecar's settings the times come from, and its kubelet's readiness."""
+    """The sidecar's settings from which the times are computed, and its readinessProbe."""
 
     settings: Settings
     readiness: float
 
     @property
     def gap(self) -> float:
-        """Seconds between two questions to a server that does not answer."""
+        """Seconds between two probes of a server that does not answer."""
         return max(self.settings.recovery_period, self.settings.timeout_seconds)
 
     @property
     def early(self) -> float:
-        """Seconds until ServerLive is asked again."""
+        """Seconds until the next call of ServerLive."""
         s = self.settings
         live = s.live_period_seconds
         return live if 0 < live < s.period_seconds else s.period_seconds
 
     @property
     def frozen(self) -> float:
-        """Seconds until /readyz fails for a frozen server, at most."""
+        """Maximum seconds until /readyz fails for a frozen server."""
         s = self.settings
         return self.early + (s.readiness_failure_threshold - 1) * self.gap + s.timeout_seconds
 
     @property
     def dead(self) -> float:
-        """Seconds until /healthz fails for a frozen server, at most."""
+        """Maximum seconds until /healthz fails for a frozen server."""
         s = self.settings
         period = s.period_seconds * (1 + s.jitter / 2)
         rounds = period + (s.liveness_failure_threshold - 1) * self.gap + s.timeout_seconds
@@ -63,7 +63,7 @@ class _Sidecar(NamedTuple):
 
     @property
     def model(self) -> float:
-        """Seconds until /readyz fails for a model that turned unready, at most."""
+        """Maximum seconds until /readyz fails for a model that has become unready."""
         s = self.settings
         return s.period_seconds * (1 + s.jitter / 2)
 
@@ -83,9 +83,9 @@ class _Sidecar(NamedTuple):
 
 
 def table(case: Case, defaults: Settings) -> list[Row]:
-    """The times of a pod; `defaults` are the sidecar's settings in deploy/pod.yaml.
+    """Return the times of a pod; `defaults` are the sidecar's settings in deploy/pod.yaml.
 
-    Beside a pod without our sidecar stands what it would be with it.
+    For a pod without the sidecar, the rows have the values with it too.
     """
     ours = _Sidecar(defaults, 2)
     if case.sidecar is None:

@@ -1,1 +1,1 @@
-"""What Kubernetes, Prometheus and people see. Each reads a snapshot or observes the store."""
+"""Outputs for Kubernetes, Prometheus and people. Each reads snapshots or observes the store."""

@@ -1,4 +1,4 @@
-"""grpc.health.v1 in front of the inference server: Check, Watch and List, from memory."""
+"""grpc.health.v1 for the inference server: Check, Watch and List, answered from memory."""
 
 import asyncio
 import contextlib
@@ -20,21 +20,21 @@ Response = messages.HealthCheckResponse
 Status = messages.HealthCheckResponse.ServingStatus
 
 MAX_WATCHERS = 2000
-MAX_LISTED = 1000  # services; each takes some microseconds of the event loop
+MAX_LISTED = 1000  # services; each takes a few microseconds in the event loop
 MAX_REQUEST_BYTES = 8192
-# Seconds between two messages of a watch; what changes meanwhile comes as one.
+# Minimum seconds between two messages of a watch; changes in between are combined.
 MIN_INTERVAL = 0.1
-# Seconds until the statuses are computed again without a change: results become stale.
+# Seconds between two evaluations without a change, because results become stale.
 TICK = 0.5
-# Seconds that a client may leave a message unread.
+# Seconds after which a client that does not read a message is disconnected.
 WRITE_TIMEOUT = 20
-# Seconds for the last messages at the end.
+# Seconds for the last messages at shutdown.
 CLOSE_TIMEOUT = 0.5
 
 OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
-    # A client that is gone without a word is noticed.
+    # Detects clients that have disappeared without closing the connection.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -43,11 +43,11 @@ OPTIONS = (
 
 
 class GrpcHealth:
-    """The health service; it observes the store for the sake of those who watch.
+    """The health service. It observes the store to notify the clients of Watch.
 
-    snapshot:      of this moment.
-    host:          to listen on; None for all interfaces, with IPv6 where the machine has it.
-    max_watchers:  more are refused.
+    snapshot:      returns the current snapshot.
+    host:          to listen on; None for all interfaces, including IPv6 if available.
+    max_watchers:  further Watch calls are rejected.
     """
 
     def __init__(
@@ -63,39 +63,39 @@ class GrpcHealth:
         self._address = _address(host, port)
         self._services = Services(())
         self._watched: Counter[str] = Counter()
-        self._statuses: dict[str, Status] = {}  # of the services that are watched
+        self._statuses: dict[str, Status] = {}  # of the watched services
         self._changed = asyncio.Event()
         self._is_due = False
         self._is_closing = False
 
     def count_watchers(self) -> int:
-        """How many watch."""
+        """The number of open Watch calls."""
         return self._watched.total()
 
     def __call__(self, change: Change) -> None:
-        """The observer: whoever watches is told of what has changed."""
+        """Observe changes: schedule an update of the watched services."""
         if change.cause in (Cause.RELOAD, Cause.CHECKS, Cause.OTHER_SERVER):
             self._services = Services(change.health.checks)
         elif not change.transitions and change.cause is Cause.RESULT:
             return
         if self._watched and not self._is_due:
-            # Once for all the changes of this turn of the loop.
+            # Once for all changes in this iteration of the event loop.
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._update)
 
     async def serve(self) -> None:
-        """Serves until cancelled. RuntimeError when the port cannot be listened on."""
+        """Serve until cancelled. RuntimeError if the port cannot be listened on."""
         self._services = Services(self._snapshot().health.checks)
         server = grpc.aio.server(options=OPTIONS)
         server.add_generic_rpc_handlers((self._handler(),))
         server.add_insecure_port(self._address)
         await server.start()
         try:
-            while True:  # a result becomes stale without another one
+            while True:  # results become stale without a change
                 await asyncio.sleep(TICK)
                 self._update()
         finally:
-            # Those who watch get the last status, and their calls end.
+            # Watch calls get the last status, and then end.
             self._is_closing = True
             self._update()
             self._changed.set()
@@ -148,12 +148,12 @@ class GrpcHealth:
                 try:
                     await asyncio.wait_for(writing, WRITE_TIMEOUT)
                 except TimeoutError:
-                    await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "nobody reads")
+                    await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "message not read")
 
     @contextlib.contextmanager
     def _watching(self, service: str) -> Iterator[None]:
         self._watched[service] += 1
-        if service not in self._statuses:  # else a newer one here would hide a change from others
+        if service not in self._statuses:  # a newer status would hide a change from other watchers
             self._statuses[service] = self._status(service, self._snapshot())
         try:
             yield
@@ -164,7 +164,7 @@ class GrpcHealth:
                 self._statuses.pop(service, None)
 
     async def _changes(self, service: str) -> AsyncIterator[Status]:
-        """The status now, and each other one from then on."""
+        """Yield the current status, and then each different one."""
         last = None
         while True:
             changed = self._changed

@@ -1,4 +1,4 @@
-"""What people read: the formatter, and a observer that logs transitions."""
+"""The log: its configuration and formatters, and an observer that logs transitions."""
 
 import atexit
 import json
@@ -13,17 +13,17 @@ from sidecar.store import Change
 
 QUIET = {"asyncio": logging.WARNING, "aiohttp": logging.WARNING, "grpc": logging.CRITICAL}
 
-# Seconds that the exit waits for lines to be written.
+# Seconds that the exit waits until all lines are written.
 EXIT_SECONDS = 0.3
 
 logger = logging.getLogger(__name__)
 
 
 def log_change(change: Change) -> None:
-    """Logs each status that moved, once: down is a warning, up is information.
+    """Log each change of a status: a failure as a warning, a recovery as information.
 
-    A check that fails for another reason than before is logged again, because
-    the server's own text is shown nowhere else.
+    A check that fails with a new reason is logged again, because the server's own
+    text is shown nowhere else.
     """
     observation = change.observation
     if observation is not None and logger.isEnabledFor(logging.DEBUG):
@@ -54,10 +54,10 @@ def _log(level: int, msg: str, duration: float, **fields: Any) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record's time, level and message, its fields, and its traceback if it has one."""
+        """Return time, level, message and fields of the record, and its traceback if any."""
         line = {
             "time": _time(record),
             "level": record.levelname.lower(),
@@ -70,10 +70,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """One line for people: time, level, message and fields."""
+    """One readable line: time, level, message and fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line; control characters of the server's text cannot break it."""
+        """Return the line; control characters in the server's text are escaped."""
         fields = _fields(record)
         if "from" in fields:
             shown = {
@@ -95,7 +95,7 @@ class TextFormatter(logging.Formatter):
 
 
 def printable(text: str) -> str:
-    """The text on one line: what is no printable character is written as its escape."""
+    """Return the text on one line, with escapes for characters that are not printable."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
@@ -109,7 +109,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def configure(level: str, form: str, stream: TextIO | None = None) -> None:
-    """Sends every record of this process to one stream (standard error) in one form.
+    """Send every log record of this process to one stream (standard error) in one format.
 
     `form` is `text`, `json` or `auto`: text on a terminal, JSON elsewhere.
     """
@@ -121,17 +121,17 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Their debug records are about their own insides, many a poll; what gRPC
-    # calls an error is an answer here.
+    # Their debug records are about internals, with many per poll; what gRPC
+    # logs as an error is a result here.
     for library, least in QUIET.items():
         logging.getLogger(library).setLevel(least)
 
 
 def queue_stderr() -> None:
-    """Lets nothing that this process writes to standard error block from now on.
+    """Make writes of this process to standard error non-blocking from now on.
 
-    That holds for log records, warnings and the traceback of a bug. What waits
-    to be written at exit is given a moment.
+    This applies to log records, warnings and the traceback of a bug. At exit,
+    waiting lines get a short time to be written.
     """
     if sys.stderr is None:
         return
@@ -140,12 +140,12 @@ def queue_stderr() -> None:
 
 
 def lines_dropped() -> int:
-    """How many lines standard error did not take."""
+    """The number of lines that were not written to standard error."""
     return sys.stderr.dropped if isinstance(sys.stderr, QueuedStream) else 0
 
 
 def print_aside(text: str) -> None:
-    """Prints to standard output, without waiting for a reader."""
+    """Print to standard output without waiting for a reader."""
     if sys.stdout is not None:
         stream = QueuedStream(sys.stdout)
         stream.write(f"{text}\n")

@@ -1,4 +1,4 @@
-"""Counts every poll as it ends, in plain numbers until someone scrapes."""
+"""Counts polls, failures and transitions for the metrics."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -15,14 +15,14 @@ BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 
 class Counts(NamedTuple):
-    """What was counted up to one moment.
+    """The counts at one moment.
 
-    polls:         polls by duration; one number a bucket, the last one for what
-                   is above every bound.
-    seconds:       how long they took in all.
-    failures:      polls that were not answered with true.
+    polls:         polls by duration: one number per bucket, the last one for durations
+                   above every bound.
+    seconds:       the sum of their durations.
+    failures:      polls with another result than true.
     transitions:   changes of status.
-    last_success:  Unix time of the last answer that was true.
+    last_success:  Unix time of the last result true.
     """
 
     polls: Mapping[str, list[int]]
@@ -33,9 +33,9 @@ class Counts(NamedTuple):
 
 
 class PollCounter:
-    """The observer: counts every poll as it ends, in plain numbers until someone scrapes.
+    """An observer that counts every poll when it ends.
 
-    What belongs to one check is kept by check, and forgotten with it.
+    Counts of single checks are removed together with the check.
     """
 
     def __init__(self, wall_clock: Callable[[], float]) -> None:
@@ -49,7 +49,7 @@ class PollCounter:
             self._add(check)
 
     def __call__(self, change: Change) -> None:
-        """Counts one observation and what it moved."""
+        """Count one observation and its transitions."""
         observation = change.observation
         if observation is None:
             self._keep(change)
@@ -69,7 +69,7 @@ class PollCounter:
                 self._transitions[transition.check] += 1
 
     def counts(self) -> Counts:
-        """What was counted so far, in values that do not change any more."""
+        """Return the counts, as values that do not change any more."""
         return Counts(
             {rpc: counts.copy() for rpc, counts in self._polls.items()},
             self._seconds.copy(),
@@ -79,7 +79,7 @@ class PollCounter:
         )
 
     def _add(self, check: Check) -> None:
-        """Counts the check's call from 0, so that each series is there before its first failure."""
+        """Start the counts of the check's call at 0, so that each series exists at once."""
         self._polls[check.rpc] = [0] * (len(BUCKETS) + 1)
         self._seconds[check.rpc] = 0.0
         for reason in Reason:
@@ -87,7 +87,7 @@ class PollCounter:
                 self._failures[check.rpc, reason] = 0
 
     def _keep(self, change: Change) -> None:
-        """Forgets removed checks, and when another server last succeeded."""
+        """Forget removed checks, and the last success of another server."""
         if change.cause is Cause.OTHER_SERVER:
             self._last_success.clear()
         for counted in (self._transitions, self._last_success):
@@ -102,5 +102,5 @@ def _can_fail_for(check: Check, reason: Reason) -> bool:
 
 
 def _shown(check: Check) -> Probe:
-    """The probe whose status a gauge shows for this check."""
+    """Return the probe whose status the gauge of this check shows."""
     return Probe.LIVENESS if check == SERVER_LIVE else Probe.READINESS

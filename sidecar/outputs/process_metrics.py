@@ -1,4 +1,4 @@
-"""The metrics of this process: its versions, its log, its settings, its resources."""
+"""The metrics of the sidecar's process: versions, log, configuration and resources."""
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,7 @@ from sidecar.core.target import Server
 
 
 class Reloads:
-    """What is known of the settings and files in force: when they were loaded, what expires."""
+    """The metrics of the configuration: its last reload, and the expiry of certificates."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.successful = True
@@ -41,7 +41,7 @@ class Reloads:
         )
 
     def succeeded(self, at: float, certificates: Mapping[str, float]) -> None:
-        """Settings are in force since `at`; each TLS file's expiry. Unix times."""
+        """Record a successful load, and the expiry of each TLS file. Times are Unix times."""
         self.successful = True
         self._successful.set(1)
         self._loaded_at.set(at)
@@ -50,43 +50,43 @@ class Reloads:
             self._expiry.labels(file).set(expires)
 
     def failed(self) -> None:
-        """New settings were refused; those in force are the old ones."""
+        """Record a rejected reload."""
         self.successful = False
         self._successful.set(0)
 
 
 class _LogLines(Collector):
-    """Counts the log lines that were dropped."""
+    """The number of dropped log lines."""
 
     def __init__(self, dropped: Callable[[], int]) -> None:
         self._dropped = dropped
 
     def collect(self) -> Iterator[Metric]:
-        """The count of this moment."""
+        """Yield the current count."""
         name, text = "log_lines_dropped", "Log lines that could not be written to standard error."
         yield CounterMetricFamily(f"inference_sidecar_{name}", text, value=self._dropped())
 
 
 class _ServerInfo(Collector):
-    """Which inference server it is."""
+    """The kind and version of the inference server."""
 
     def __init__(self, server: Callable[[], Server]) -> None:
         self._server = server
 
     def collect(self) -> Iterator[Metric]:
-        """The server of this moment."""
-        text = "The inference server, as it says it; unknown where it says nothing."
+        """Yield the current server."""
+        text = "The inference server, as reported by itself, or unknown."
         yield InfoMetricFamily("inference_server", text, value=self._server()._asdict())
 
 
 class _RepositoryModels(Collector):
-    """How many models the server's repository has."""
+    """The number of models in the server's repository."""
 
     def __init__(self, repository: Callable[[], Repository]) -> None:
         self._repository = repository
 
     def collect(self) -> Iterator[Metric]:
-        """The models of the last index."""
+        """Yield the numbers from the last index."""
         text = "Versions of models in the server's repository, by state; 0 without discovery."
         family = GaugeMetricFamily("inference_repository_models", text, labels=("state",))
         for state, count in self._repository().states.items():
@@ -95,7 +95,7 @@ class _RepositoryModels(Collector):
 
 
 class _KubernetesEvents(Collector):
-    """What came of the writes of Kubernetes Events."""
+    """The results of writing Kubernetes Events."""
 
     RESULTS = ("created", "counted", "failed", "dropped")
 
@@ -103,8 +103,8 @@ class _KubernetesEvents(Collector):
         self._results = results
 
     def collect(self) -> Iterator[Metric]:
-        """The counts of this moment."""
-        text = "Kubernetes Events created or counted up, attempts that failed, changes never told."
+        """Yield the current counts."""
+        text = "Kubernetes Events created or counted up, failed attempts, and dropped changes."
         family = CounterMetricFamily("inference_kubernetes_events", text, labels=("result",))
         results = self._results()
         for result in self.RESULTS:
@@ -119,15 +119,15 @@ def process_registry(
     repository: Callable[[], Repository],
     events: Callable[[], Mapping[str, int]],
 ) -> CollectorRegistry:
-    """A registry of what is known of this process: its versions, its log, its resources.
+    """Return a registry with the metrics of this process.
 
-    watchers:    of grpc.health.v1.
-    server:      which inference server it is.
-    repository:  what is known of its repository.
-    events:      what came of the writes of Kubernetes Events.
+    watchers:    the number of open Watch calls of grpc.health.v1.
+    server:      the kind of inference server.
+    repository:  the state of its repository.
+    events:      the results of writing Kubernetes Events.
     """
     registry = CollectorRegistry()
-    # Otherwise a `_created` gauge would stand beside each counter and histogram.
+    # Otherwise there would be a `_created` gauge for each counter and histogram.
     prom.disable_created_metrics()  # type: ignore[no-untyped-call]
     prom.Info("inference_sidecar_build", "Versions of the sidecar.", registry=registry).info(
         {

@@ -1,4 +1,4 @@
-"""Health for Prometheus: the families of one scrape."""
+"""The metric families of one scrape."""
 
 from collections.abc import Iterator
 from itertools import accumulate
@@ -26,10 +26,10 @@ Family = GaugeMetricFamily | CounterMetricFamily
 
 
 class Scrape(Collector):
-    """What one scrape shows, all of it of one moment; it may be written later, in a thread.
+    """The content of one scrape, captured at one moment; it may be written later, in a thread.
 
-    counts:    what was counted until then.
-    registry:  of the families that belong to this process.
+    counts:    the counts at that moment.
+    registry:  the metrics of this process.
     """
 
     def __init__(self, snapshot: Snapshot, counts: Counts, registry: CollectorRegistry) -> None:
@@ -38,7 +38,7 @@ class Scrape(Collector):
         self._registry = registry
 
     def collect(self) -> Iterator[Metric]:
-        """The families, one after the other."""
+        """Yield the families."""
         yield from self._polls()
         yield from self._checks()
         yield from self._canaries()
@@ -86,7 +86,7 @@ class Scrape(Collector):
         yield from families
 
     def _canaries(self) -> Iterator[Metric]:
-        """Those of canaries, where there are any, and the restarts that they have asked for."""
+        """Yield the families of canaries, if there are any, and of the restarts they requested."""
         snapshot, health = self._snapshot, self._snapshot.health
         restarts = health.restarts
         yield CounterMetricFamily(

@@ -1,7 +1,7 @@
-"""A text stream whose write never blocks: a daemon thread writes, and the rest is dropped.
+"""A text stream whose writes never block: a daemon thread writes, and excess lines are dropped.
 
-A pipe without a reader (a container runtime whose log writer hangs) blocks
-every writer, and with it the event loop and every endpoint.
+A pipe without a reader (a container runtime whose log writer hangs) would block
+every write, and with it the event loop and every endpoint.
 """
 
 import io
@@ -12,18 +12,18 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TextIO
 
-MAX_WAITING = 10_000  # writes that may wait; one is a log line of some hundred bytes
-CHUNK = 64 * 1024  # bytes that are written at once
+MAX_WAITING = 10_000  # writes that may wait; one is a log line of a few hundred bytes
+CHUNK = 64 * 1024  # bytes per write
 
 
 class QueuedStream(io.TextIOBase):
-    """Takes the place of a text stream that has a file descriptor.
+    """Replaces a text stream that has a file descriptor.
 
-    max_waiting:  how many writes may wait for the thread.
-    notify:       called in the thread with the number of dropped lines, once writing works again.
+    max_waiting:  maximum number of writes that wait for the thread.
+    notify:       called in the thread with the number of dropped lines when writing works again.
 
-    No lock is held here: the garbage collector may run anywhere, and what it
-    finds may log.
+    There is no lock: the garbage collector may run anywhere, and an object that it
+    deletes may log.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class QueuedStream(io.TextIOBase):
 
     @property
     def dropped(self) -> int:
-        """How many lines were dropped so far: the queue was full, or the write failed."""
+        """The number of lines dropped because the queue was full or a write failed."""
         return self._refused + self._failed
 
     def write(self, text: str) -> int:
-        """Puts the text into the queue, or drops it; both at once."""
-        # Once it is full nothing is taken until half of it is free, so that what
-        # is lost is one gap, and not every other line.
+        """Add the text to the queue, or drop it; return at once."""
+        # A full queue accepts nothing until half of it is free, so that dropped
+        # lines are one gap, and not every other line.
         if self._queue.qsize() >= self._max_waiting:
             self._full = True
         if self._full:
@@ -62,14 +62,14 @@ class QueuedStream(io.TextIOBase):
         return len(text)
 
     def drain(self, within: float | None) -> bool:
-        """Waits until all of this is written, so many seconds at most; whether it is."""
+        """Wait up to this many seconds until everything is written; return whether it is."""
         done = threading.Event()
         self._queue.put(done)
         return done.wait(within)
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """The encoding of the stream whose place it takes."""
+        """The encoding of the replaced stream."""
         return self._encoding
 
     def fileno(self) -> int:
@@ -77,11 +77,11 @@ class QueuedStream(io.TextIOBase):
         return self._fd
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Return whether it is a terminal."""
         return os.isatty(self._fd)
 
     def writable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def _write_all(self) -> None:
@@ -99,7 +99,7 @@ class QueuedStream(io.TextIOBase):
                 self._notified = dropped
 
     def _take(self) -> tuple[bytearray, threading.Event | None]:
-        """What is to be written next, and who waits for the end of it, if anybody does."""
+        """Return the next text to write, and the event to set after it, if any."""
         data, item = bytearray(), self._queue.get()
         try:
             while not isinstance(item, threading.Event):
@@ -112,7 +112,7 @@ class QueuedStream(io.TextIOBase):
         return data, item
 
     def _write(self, data: bytearray) -> bytearray:
-        """Writes it, which may take for ever; what could not be written."""
+        """Write the data, which may never return; return what could not be written."""
         while data:
             try:
                 del data[: os.write(self._fd, data)]
@@ -120,7 +120,7 @@ class QueuedStream(io.TextIOBase):
                 BlockingIOError
             ):  # another process that shares the descriptor made it non-blocking
                 _wait_writable(self._fd)
-            except OSError:  # there is no reader any more, or the disk is full
+            except OSError:  # the reader is gone, or the disk is full
                 break
         return data
 

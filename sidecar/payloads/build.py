@@ -1,4 +1,4 @@
-"""A request that is built from a model's metadata: small, harmless, and another one each time."""
+"""Generates a request from a model's metadata: small, harmless, and different each time."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ TEXT_BYTES = 8  # of one element of BYTES
 
 
 class CannotBuild(ValueError):
-    """There is no request; the message says why."""
+    """No request can be generated; the message has the cause."""
 
 
 def build(
@@ -26,18 +26,17 @@ def build(
     *,
     sequence: bool = False,
 ) -> InferRequest:
-    """The request for a model, which differs each time so that no response cache has its reply.
+    """Return a request for a model. It differs each time, so that no response cache has the reply.
 
     Free dimensions become 1. Integers are 0 or 1, because they may be indexes or
-    token ids, and BOOL is false: a model that takes nothing else has few
-    different requests, and one that takes only BOOL has a single one. Floats are
-    from 0 to 1, text is short.
+    token ids, and BOOL is false: for a model with only such inputs there are few
+    different requests, or one. Floats are from 0 to 1, and texts are short.
 
-    random:    the next random number from 0 to 1.
-    sequence:  it is a sequence of its own, begun and ended.
+    random:    returns the next random number from 0 to 1.
+    sequence:  the request begins and ends a sequence.
 
-    CannotBuild when the model declares no inputs, or what it declares takes more
-    than 1 MiB or a datatype that is unknown.
+    Raises CannotBuild if the model declares no inputs, an unknown datatype, or
+    inputs of more than 1 MiB.
     """
     if not metadata.inputs:
         raise CannotBuild("the model's metadata declares no inputs")

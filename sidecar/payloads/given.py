@@ -1,4 +1,4 @@
-"""A canary's request and expectation as they are given: V2 JSON, as people send it with curl."""
+"""A canary's configured request and expected reply: V2 JSON, as sent with curl."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,22 +8,21 @@ from sidecar.client.errors import InvalidInput
 from sidecar.client.inference.json_form import objects, parse
 from sidecar.client.inference.request import InferRequest
 
-# JSON in bytes, or what YAML has made of the same.
+# JSON in bytes, or the same parsed from YAML.
 Body = bytes | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A request that was given, with what its reply has to be.
+    """A configured request, and its expected reply.
 
     body:       the request in V2 JSON.
-    expected:   outputs in V2 JSON: each by its name, with its `data` and, if
-                they are to be compared, its `shape` and `datatype`; None to judge
-                the form alone.
-    tolerance:  how far a number may be from the expected one: by so much, or by
-                this share of it, whichever is more.
+    expected:   outputs in V2 JSON: for each its name, its `data` and, to compare
+                them too, `shape` and `datatype`; None to check only the form.
+    tolerance:  the allowed difference from an expected number: absolute, or as a
+                fraction of it, whichever is larger.
 
-    ValueError when request or expectation is not valid.
+    Raises ValueError if the request or the expected reply is not valid.
     """
 
     body: Body
@@ -58,7 +57,7 @@ class Given:
         return outputs
 
     def request(self, model: str, version: str, request_id: str) -> InferRequest:
-        """The request to this model, with an id of its own."""
+        """Return the request to this model, with a new id."""
         given = self._request
         return InferRequest(
             model,

@@ -1,4 +1,4 @@
-"""From a reply to a reason: its form, and whether it is what was expected."""
+"""Evaluates a reply: its form, and whether it is the expected one."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ Judgement = tuple[Reason, str]
 
 
 def judge(responses: Sequence[InferResponse], given: Given | None) -> Judgement:
-    """The reason that a reply ends in, and the text behind it.
+    """Return the reason for a reply, and its text.
 
-    responses:  one, or all of a stream in their order. The expectation holds for
-                the last one of them that has outputs.
+    responses:  one, or all of a stream in order. The last one with outputs is
+                compared with the expected reply.
 
-    Without an expectation a reply has to have outputs of the right form.
+    Without an expected reply, the outputs must be of valid form.
     """
     whole = [response for response in responses if response.outputs]
     if not whole:
@@ -42,16 +42,16 @@ def judge(responses: Sequence[InferResponse], given: Given | None) -> Judgement:
 
 
 def _check_form(output: InferOutput) -> None:
-    """InvalidInput when there are not as many elements as the shape says.
+    """Raise InvalidInput if the number of elements does not fit the shape.
 
-    Raw elements of one size were counted when they were read.
+    Raw elements of fixed size were checked when they were read.
     """
     if not output.is_raw or output.datatype == "BYTES":
         output.to_list()
 
 
 def _difference(response: InferResponse, expected: Mapping[str, Any], tolerance: float) -> str:
-    """What is wrong with an output, or nothing."""
+    """Return how an output differs; empty if it does not."""
     output = response.get_output_by_name(expected["name"])
     if output is None:
         return "it is missing"

@@ -1,14 +1,14 @@
-"""How each kind of check is asked.
+"""The probes: how each kind of check is carried out.
 
 health.py     ServerLive, ServerReady, ModelReady
-inference.py  the canaries, which are sent beside the rounds
-progress.py   the counters of a model on its server's metrics page
-channel.py    the channel fit for probing, and the connection that the probes share
-addresses.py  the addresses of the server, where one name stands for several
-classify.py   from a gRPC status and its text to a reason
-prober.py     asks any check through the probe of its kind
+inference.py  canaries, which are sent outside the rounds
+progress.py   the counters of models from the server's metrics page
+channel.py    the channel options for probing, and the connection that all probes share
+addresses.py  the addresses of the server, if its name has several
+classify.py   maps a gRPC status and its text to a reason
+prober.py     runs any check with the probe of its kind
 
-To add a kind of check, write its probe and enter it in PROBES.
+To add a kind of check, write its probe and add it to PROBES.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,17 +20,17 @@ from sidecar.probes.health import ModelReadyProbe, ServerLiveProbe, ServerReadyP
 
 
 class Probe(Protocol):
-    """Asks the checks of one kind, over the connection that it was made with."""
+    """Runs the checks of one kind over the connection that it was created with."""
 
     async def ask(self, check: Check, deadline: float) -> Found:
-        """The reason and the text behind it, within so many seconds.
+        """Return the reason and its text within this many seconds.
 
-        A server that fails is an answer; what is raised ends the daemon as a bug.
+        A failing server is a result. Any exception is a bug and ends the daemon.
         """
         ...
 
 
-# By the kind of the check.
+# By kind of check.
 PROBES: Mapping[str, Callable[[Connection], Probe]] = {
     SERVER_LIVE.kind: ServerLiveProbe,
     SERVER_READY.kind: ServerReadyProbe,

@@ -1,8 +1,8 @@
-"""The addresses of the server, where one name or URL stands for several.
+"""The addresses of the server, if its name or URL has several.
 
-gRPC tries them one after the other, and its error has the text of the last
-one alone: `localhost` is `::1` and `127.0.0.1`, and a server on one of them
-looks unreachable whenever the other one was tried last.
+gRPC tries them one after the other, and its error contains only the text of the
+last one. `localhost` is `::1` and `127.0.0.1`, so a server on one of them looks
+unreachable whenever the other was tried last.
 """
 
 import ipaddress
@@ -12,27 +12,27 @@ from functools import partial
 
 from sidecar.blocking import BlockingCalls
 
-# Of a name with more addresses than this, the others are not asked by themselves.
+# The maximum number of addresses of a name that are probed separately.
 MOST = 8
 
-# From a host and a port to its addresses, each with its family; OSError when there are none.
+# Resolves a host and a port to address families and addresses; OSError if there are none.
 Lookup = Callable[[str, int], Awaitable[list[tuple[socket.AddressFamily, str]]]]
 
 
 async def look_up(
     calls: BlockingCalls, host: str, port: int
 ) -> list[tuple[socket.AddressFamily, str]]:
-    """The address family and the address of each of a host's addresses; OSError for none."""
+    """Return the family and the address of each address of a host. Raises OSError if none."""
     found = await calls.run(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
     return [(family, str(address[0])) for family, *_, address in found]
 
 
 async def urls(address: str, look_up: Lookup) -> list[str]:
-    """A URL for each address of a target in gRPC's form; none for what is one address already.
+    """Return a URL for each address of a target in gRPC's form; none for a single address.
 
-    A name with one address has one: gRPC's own look-up may know more, as it
-    always does of `localhost`. One that cannot be looked up has none: gRPC's
-    error says why.
+    For a name with one address, one URL is returned, because gRPC's own lookup may
+    find more, as it always does for `localhost`. For a name that cannot be resolved
+    there is none; gRPC's error has the cause.
     """
     kind, _, rest = address.partition(":")
     if kind in ("ipv4", "ipv6"):
@@ -51,9 +51,9 @@ async def urls(address: str, look_up: Lookup) -> list[str]:
 
 
 def named(address: str) -> list[tuple[str, str]]:
-    """Channel arguments by which a channel to one address behaves as one to the name.
+    """Return the channel arguments for a connection to one address of a name.
 
-    The server sees the name in `:authority`, and its certificate must be for the name.
+    With them `:authority` and the name expected in the certificate are the server's name.
     """
     host, port = host_and_port(address)
     if not host:
@@ -65,7 +65,7 @@ def named(address: str) -> list[tuple[str, str]]:
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """The name and the port of a target in gRPC's form; an empty name when there is none."""
+    """Return host name and port of a target in gRPC's form; an empty name if it has none."""
     if address.partition(":")[0] in ("unix", "unix-abstract", "ipv4", "ipv6"):
         return "", 0
     host, _, port = address.removeprefix("dns:///").rpartition(":")

@@ -1,4 +1,4 @@
-"""The gRPC channel fit for probing: its arguments, and the connection that the probes share."""
+"""The channel options for probing, and the connection that all probes share."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -15,37 +15,36 @@ from sidecar.core.target import Target
 from sidecar.probes import addresses
 from sidecar.probes.classify import classify
 
-# So many ServerLive questions in a row without an answer, and the connection is
-# given up: behind a path that was cut silently gRPC would ask along it for
-# minutes more (measured: 62 s with keep-alive, never within 85 s without).
+# After this many consecutive ServerLive calls without an answer, a new connection is opened.
+# If the network drops packets silently, gRPC would use the old one for minutes (measured: 62 s
+# with keepalive, not within 85 s without).
 MAX_TIMEOUTS = 2
 
-# A server may put a whole stack trace into its status text.
+# The status text may contain a whole stack trace.
 MAX_DETAIL = 500
 
-# A health reply is two bytes long; whatever is larger is not one.
+# The reply to a health call has two bytes.
 MAX_REPLY_BYTES = 64 * 1024
 
 ChannelArgs = list[tuple[str, str | int]]
 
-# A reason, and the text behind it.
+# A reason and its text.
 Found = tuple[Reason, str]
 
-# A call on a client; whether the server's answer is yes.
+# Makes a call with a client; returns whether the server answered true.
 Call = Callable[[HealthClient], Awaitable[bool]]
 
 
 def channel_args(target: Target) -> ChannelArgs:
-    """What makes a gRPC channel fit for asking after health.
+    """Return the gRPC channel arguments for probing.
 
-    No retry policy, because a probe wants the first answer; retries as such
-    stay on, so that a call which the server never processed (it closed the
-    connection with GOAWAY) is sent again by gRPC itself. No proxy, because the
-    server is next door. A subchannel pool of its own, because the shared one
-    keeps the back-off of other channels. Back-off stays below the recovery
-    period (gRPC's default reaches two minutes, and half a minute between two
-    look-ups of a name), and an attempt to connect ends with the deadline of
-    the question that it serves.
+    There is no retry policy, because a probe needs the first answer; retries stay
+    enabled, so that gRPC repeats a call that the server did not process (it closed
+    the connection with GOAWAY). No proxy is used, because the server is in the same
+    pod. The subchannel pool is not shared, because the shared pool keeps the backoff
+    of other channels. The backoff is at most the recovery period (gRPC's default is
+    up to two minutes, and half a minute between two lookups of a name). An attempt
+    to connect has the timeout of the probe.
     """
     backoff = int(max(100, target.recovery_period * 500))
     args: ChannelArgs = [
@@ -62,7 +61,7 @@ def channel_args(target: Target) -> ChannelArgs:
     ]
     if target.server_name is not None:
         args.append(("grpc.ssl_target_name_override", target.server_name))
-    # With TLS this is also the name to expect, unless it is overridden.
+    # With TLS this is also the expected server name, unless it is overridden.
     authority = target.authority or target.server_name
     if authority is not None:
         args.append(("grpc.default_authority", authority))
@@ -70,12 +69,12 @@ def channel_args(target: Target) -> ChannelArgs:
 
 
 class Connection:
-    """The connection to the server that all probes of one target share.
+    """The connection to the server, which all probes of one target share.
 
     client:   makes the calls.
-    headers:  to be sent with every call.
+    headers:  sent with every call.
 
-    ValueError when the target cannot be used.
+    Raises ValueError if the target cannot be used.
     """
 
     def __init__(self, target: Target) -> None:
@@ -83,8 +82,8 @@ class Connection:
         self._timeouts = 0
         args = channel_args(target)
         where = parse_url(target.url, tls=target.tls)
-        self._tls = where.tls  # which the scheme may have decided, and an address has none
-        # A name that was given to expect says how the server is to be addressed.
+        self._tls = where.tls  # the URL of a single address has no scheme
+        # An expected server name is also the authority.
         named = target.authority or target.server_name
         self._args_by_address = args if named else [*args, *addresses.named(where.address)]
         calls = BlockingCalls("looking up the server's name", target.timeout)
@@ -93,11 +92,11 @@ class Connection:
         self.client = self._client(target.url, args)
 
     async def by_address(self) -> Sequence[HealthClient]:
-        """A client for each address of the server's name, or of a list; none for one address."""
+        """Return a client for each address of the server; none if the URL is a single address."""
         return [self._client(url, self._args_by_address) for url in await self._urls()]
 
     async def ask(self, check: Check, call: Call, client: HealthClient | None = None) -> Found:
-        """The reason that a call ends with: a failing server is an answer, never an exception."""
+        """Make a call and return its reason; a failing server is a result, not an exception."""
         try:
             return Reason.OK if await call(client or self.client) else Reason.NOT_READY, ""
         except grpc.aio.AioRpcError as error:
@@ -105,10 +104,10 @@ class Connection:
             return classify(check, code, text), f"{code.name}: {text}"[:MAX_DETAIL]
 
     async def note_live(self, answer: Reason) -> None:
-        """Opens another connection when ServerLive was not answered for the last time allowed.
+        """Count ServerLive calls without an answer; reconnect after too many of them.
 
-        While ServerLive is asked nothing else may be: its answer decides over
-        the connection that all share.
+        No other call may be in progress during ServerLive, because its result decides
+        on the shared connection.
         """
         self._timeouts = self._timeouts + 1 if answer is Reason.TIMEOUT else 0
         if self._timeouts == MAX_TIMEOUTS:
@@ -116,12 +115,12 @@ class Connection:
             await self.client.reconnect()
 
     async def wait_changed(self) -> bool:
-        """Whether the connection is established or lost, when it is; UsageError once closed."""
+        """Wait for a change; return whether a connection is established. UsageError once closed."""
         return await self.client.wait_changed()
 
     async def close(self) -> None:
-        """Closes the client; questions under way still get their answers."""
-        # One that was asked a moment ago ends at its own deadline, not by being cancelled.
+        """Close the client; calls in progress still complete."""
+        # A call that has just started ends at its own deadline and is not cancelled.
         await self.client.close(grace=2 * self._target.timeout)
 
     def _client(self, url: str, args: ChannelArgs) -> HealthClient:

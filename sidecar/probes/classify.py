@@ -1,8 +1,8 @@
-"""From a gRPC status and its text to a reason: the one place that knows the texts.
+"""Maps a gRPC status and its text to a reason; the only module that knows the texts.
 
-A text tells who speaks. What gRPC's own transport says means that no server
-answered; what a known proxy says, that the server behind it did not. Every
-other text is the server's own, and a server that says something is not dead.
+The text shows its source. A text of gRPC's own transport means that no server
+answered; a text of a known proxy means that the server behind it did not. Any
+other text comes from the server, and a server that answers is not dead.
 The texts were seen on KServe 0.21.0, MLServer 1.7.1, Triton 2.51.0, Envoy
 1.40.0, nginx 1.22 and grpcio 1.62.3 to 1.85.3.
 """
@@ -16,8 +16,8 @@ from sidecar.core.reasons import Reason
 
 Code = grpc.StatusCode
 
-# How the texts of gRPC's transport begin. Of a name with several addresses the first one
-# names the last address alone.
+# The beginnings of texts of gRPC's transport. For a name with several addresses, the first one
+# names only the last address.
 TRANSPORT = re.compile(
     r"failed to connect to all|connections to all|Stream removed|Socket closed|recvmsg|sendmsg"
     r"|Connection (reset|refused|closed)|Broken pipe|GOAWAY|Endpoint (read|clos)|Transport closed"
@@ -29,7 +29,7 @@ TRANSPORT = re.compile(
 
 CONNECT_FAILED = "failed to connect to all"
 
-# What the transport's text means. The first row that is found in the text decides.
+# The reason for a text of the transport. The first row whose words are in the text applies.
 TRANSPORT_TABLE = (
     (
         r"CERTIFICATE_VERIFY_FAILED|Hostname Verification Check failed|WRONG_VERSION_NUMBER",
@@ -39,38 +39,38 @@ TRANSPORT_TABLE = (
         r"is not in peer certificate|SSL_ERROR|Ssl handshake|Tls handshake|security handshaker",
         Reason.TLS,
     ),
-    # Something is there, and it speaks another protocol; the last over TLS.
+    # The peer speaks another protocol; the last one over TLS.
     (r"Failed parsing HTTP/2|http1\.x server|missing selected ALPN", Reason.UNIMPLEMENTED),
-    # The peer refused the call, or calls so often.
+    # The peer rejected the call or the rate of calls.
     (r"RST_STREAM with error code 7\b", Reason.REJECTED),
     (r"(RST_STREAM with|GOAWAY received; E)rror code:? 11\b", Reason.BUSY),
-    # A peer that accepts and never speaks, as a frozen server does, and a path on which
-    # everything is lost: no answer in time, though gRPC calls it a failure to connect.
+    # The peer accepts connections and sends nothing, as a frozen server does, or the network
+    # drops everything: gRPC reports a failure to connect, but it is a timeout.
     (r"timed out|FD Shutdown", Reason.TIMEOUT),
     (r"", Reason.UNREACHABLE),
 )
 
-# What UNAVAILABLE means when the server itself, or a proxy, says it; as above.
+# The reason for UNAVAILABLE with a text of the server or a proxy; as above.
 SPOKEN_TABLE = (
-    # Triton, when a protocol is restricted to callers with a certain header.
+    # Triton, if a protocol is restricted to callers with a certain header.
     (r"protocol is restricted", Reason.DENIED),
-    # Triton; and a server by one of gRPC's own libraries that stops without a grace period.
+    # Triton; and any server based on gRPC's libraries that stops without a grace period.
     (r"Server exiting|^Cancelling all calls", Reason.SHUTTING_DOWN),
     (r"Server not ready", Reason.NOT_READY),
-    # TorchServe, when the model raises an exception.
+    # TorchServe, if the model raises an exception.
     (r"^Prediction failed", Reason.ERROR),
-    # Triton's full queue, and Envoy's limits.
+    # Triton with a full queue, and Envoy's limits.
     (r"Exceeds maximum queue size|Request timeout expired", Reason.BUSY),
     (
         r"^upstream connect error .*reset reason: overflow|^envoy overloaded|^local_rate_limited",
         Reason.BUSY,
     ),
-    # Envoy, about a server that is silent or gone.
+    # Envoy, if the server does not answer or is gone.
     (
         r"^upstream request timeout|^upstream connect error .*reset reason: connection timeout",
         Reason.TIMEOUT,
     ),
-    # Envoy, about a server that is there.
+    # Envoy, if the server answers.
     (r"^upstream connect error .*TLS.?error", Reason.TLS),
     (r"^upstream connect error .*reset reason: protocol error", Reason.UNIMPLEMENTED),
     (r"^upstream connect error .*reset reason: remote (refused stream )?reset", Reason.REJECTED),
@@ -78,8 +78,8 @@ SPOKEN_TABLE = (
     (r"", Reason.REJECTED),
 )
 
-# RESOURCE_EXHAUSTED that is not about the server's load: the local library's limits, and
-# TorchServe's word for a worker that died.
+# RESOURCE_EXHAUSTED for another cause than load: limits of the local library, and TorchServe's
+# text for a worker that died.
 NOT_BUSY = ("larger than max", "metadata size exceeds", "Worker died")
 
 CODES = {
@@ -94,16 +94,16 @@ CODES = {
 }
 
 
-# A question without arguments gives no reason for these, but who says them is there.
+# A call without arguments cannot cause these, but the server did answer.
 LIVE_REFUSES = (Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.ALREADY_EXISTS)
 
-# A peer that answers by HTTP alone: a proxy, or a server that does not speak gRPC.
+# The peer answers with plain HTTP: a proxy, or a server without gRPC.
 HTTP_STATUS = re.compile(r"Received http2 header with status: ([0-9]{3})")
 SERVER_ERRORS = 500
 
 
 def classify(check: Check, code: grpc.StatusCode, text: str) -> Reason:
-    """The reason for a status that is not OK, by its code and its text."""
+    """Return the reason for a status other than OK, by its code and text."""
     if (own := _by_check(check, code, text)) is not None:
         return own
     if found := HTTP_STATUS.match(text):
@@ -117,7 +117,7 @@ def classify(check: Check, code: grpc.StatusCode, text: str) -> Reason:
 
 
 def _by_check(check: Check, code: grpc.StatusCode, text: str) -> Reason | None:
-    """The reason where a status means something else for this check than for others."""
+    """Return the reason for a status that has a special meaning for this check, if any."""
     if check.kind in (MODEL, CANARY) and _is_model_not_found(code, text):
         return Reason.MODEL_NOT_FOUND
     if check.kind == CANARY and code is Code.INVALID_ARGUMENT:
@@ -128,9 +128,9 @@ def _by_check(check: Check, code: grpc.StatusCode, text: str) -> Reason | None:
 
 
 def _by_http_status(status: int) -> Reason:
-    """The reason for a reply without gRPC, by its HTTP status.
+    """Return the reason for a reply without gRPC, by its HTTP status.
 
-    503 is what nginx says of a server that is gone, and of too many requests.
+    nginx answers 503 both for a server that is gone and for too many requests.
     """
     known = {
         401: Reason.DENIED,
@@ -148,5 +148,5 @@ def _by_http_status(status: int) -> Reason:
 
 
 def _is_model_not_found(code: grpc.StatusCode, text: str) -> bool:
-    """MLServer says so with UNKNOWN and the name of its exception."""
+    """Whether this is MLServer's answer, which is UNKNOWN with the name of an exception."""
     return code is Code.NOT_FOUND or (code is Code.UNKNOWN and "ModelNotFound" in text)

@@ -8,13 +8,13 @@ from sidecar.core.reasons import Reason, evidence_of_life
 from sidecar.probes.channel import Connection, Found
 from sidecar.probes.classify import CONNECT_FAILED
 
-# While there is no connection, ServerLive is also asked of each address by itself, once this
-# share of the deadline is over or gRPC could not connect.
+# Without a connection, ServerLive is also called on each address separately, once this fraction
+# of the deadline is over or gRPC could not connect.
 PATIENCE = 0.25
 
 
 class ServerReadyProbe:
-    """Asks ServerReady."""
+    """Calls ServerReady."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -26,7 +26,7 @@ class ServerReadyProbe:
 
 
 class ModelReadyProbe:
-    """Asks ModelReady."""
+    """Calls ModelReady."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -41,7 +41,7 @@ class ModelReadyProbe:
 
 
 class ServerLiveProbe:
-    """Asks ServerLive; without a connection, of each address of the server by itself as well."""
+    """Calls ServerLive; without a connection, also on each address of the server separately."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -62,9 +62,9 @@ class ServerLiveProbe:
         )
 
     async def _ask_without_connection(self, check: Check, deadline: float) -> Found:
-        """Asks the server, and each of its addresses where gRPC cannot connect.
+        """Call the server, and each of its addresses if gRPC cannot connect.
 
-        The strongest evidence of life among the answers counts.
+        The result with the strongest evidence of life counts.
         """
         clock = asyncio.get_running_loop().time
         ends = clock() + deadline
@@ -87,7 +87,7 @@ class ServerLiveProbe:
         return max(answers, key=lambda found: evidence_of_life(found[0]))
 
     async def _ask_each(self, check: Check, look_up: float, ends: float) -> list[Found]:
-        """What each address answers; nothing when the look-up takes longer than its seconds."""
+        """Return the result for each address; none if the name lookup takes too long."""
         try:
             async with asyncio.timeout(look_up):
                 clients = await self._connection.by_address()
@@ -104,7 +104,7 @@ class ServerLiveProbe:
 
 
 def _says_enough(asking: "asyncio.Future[Found]") -> bool:
-    """Whether the answer is there, and no other address could prove more life."""
+    """Whether there is a result that no other address could improve."""
     if not asking.done():
         return False
     answer, detail = asking.result()

@@ -1,4 +1,4 @@
-"""Which inference server answers: asked once for each connection, never guessed."""
+"""Which inference server answers. It is asked once for each connection, never guessed."""
 
 import asyncio
 import re
@@ -15,26 +15,26 @@ from sidecar.core.target import TORCHSERVE_SERVICE, Server, Target
 from sidecar.probes.channel import Connection
 from sidecar.store import Cause, Change
 
-# The name in ServerMetadata, in lower case, of the servers that are known.
+# The names of known servers in ServerMetadata, in lower case.
 NAMES: Final = {
     "kserve": "kserve",
     "mlserver": "mlserver",
     "triton": "triton",
     "openvino model server": "openvino",
 }
-# TorchServe implements no ServerMetadata.
-# PyTriton calls itself triton, and restricts the model repository with this header.
+# TorchServe does not implement ServerMetadata.
+# PyTriton reports the name triton; it restricts the model repository with this header.
 PYTRITON = "triton-grpc-protocol-triton-access-token"
 
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,31}")
 
 
 class Identity:
-    """Which server it is, by the last connection that was established.
+    """The identity of the server, by the last connection.
 
-    ask:            asks the server; None when it does not answer.
-    found:          called with a server that is another one than before.
-    unimplemented:  called once when the service is not implemented there.
+    ask:            asks the server; None if it does not answer.
+    found:          called with the server when it has changed.
+    unimplemented:  called once if the server does not implement the service.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Identity:
         self._may_ask = asyncio.Event()
 
     def __call__(self, change: Change) -> None:
-        """The observer: a server that answers after it was gone may be another one."""
+        """Observe changes: a server that answers again may be another one."""
         if change.cause is Cause.OTHER_SERVER:
             self._is_known, self._is_unimplemented, self.server = False, False, Server()
         seen = change.observation
@@ -67,13 +67,13 @@ class Identity:
             self._unimplemented()
 
     async def run(self) -> None:
-        """Asks whenever a server has begun to answer, until cancelled."""
+        """Ask whenever a server begins to answer, until cancelled."""
         while True:
             await self._may_ask.wait()
             self._may_ask.clear()
             server = await self._ask()
             if server is None:
-                continue  # again when ServerLive is answered the next time
+                continue  # try again after the next answer to ServerLive
             self._is_known = True
             if server != self.server:
                 self.server = server
@@ -81,9 +81,9 @@ class Identity:
 
 
 async def identify(connection: Connection, target: Target, deadline: float) -> Server | None:
-    """The server's name and version; None when it does not answer.
+    """Return the server's name and version; None if it does not answer.
 
-    A name that is not known becomes `unknown`, a version of another form is empty.
+    An unknown name becomes `unknown`; a version in another format is empty.
     """
     client, headers = connection.client, connection.headers
     try:

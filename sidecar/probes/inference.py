@@ -1,4 +1,4 @@
-"""The probe of canaries: one inference over a connection of its own, and what it ends in."""
+"""The probe for canaries: one inference over a separate connection, and its reason."""
 
 import asyncio
 import random
@@ -27,20 +27,20 @@ from sidecar.probes.channel import MAX_DETAIL, Found, channel_args
 from sidecar.probes.classify import classify
 from sidecar.probes.progress import MetricsPage
 
-# A canary that was not answered for so many time-outs is given up.
+# A canary without an answer is abandoned after this many timeouts.
 MOST_TIMEOUTS = 10
 
-# The model takes no requests now; the rounds say so.
+# The model accepts no requests now, which the rounds report.
 NOT_READY = frozenset({Reason.NOT_READY, Reason.MODEL_NOT_FOUND, Reason.SHUTTING_DOWN})
 
-# Triton's texts for a model that takes only sequences, and for one that answers only by streams.
+# Triton's texts for models that accept only sequences, and for models that only stream.
 SEQUENCE = re.compile("must specify a non-zero or non-empty correlation ID")
 STREAM = re.compile("decoupled transaction policy")
 
 
 @dataclass(slots=True)
 class Needs:
-    """What requests to a model need, as far as the server has said by refusing them."""
+    """What requests to a model need, as learned from rejected requests."""
 
     sequence: bool = False
     stream: bool = False
@@ -49,10 +49,10 @@ class Needs:
 class CanaryProbe:
     """Sends the canaries of one server.
 
-    payloads:         for each canary the request that was given; None to build one.
-    max_reply_bytes:  a larger reply is not read.
+    payloads:         the configured request of each canary; None to generate one.
+    max_reply_bytes:  larger replies are not read.
     clock:            monotonic seconds.
-    metrics_url:      the server's own metrics page; None to call ModelStatistics.
+    metrics_url:      of the server's metrics page; None to call ModelStatistics.
     exchanged:        called with each request and its replies.
     """
 
@@ -79,12 +79,12 @@ class CanaryProbe:
     async def ask(
         self, check: Check, deadline: float, sent: Callable[[], None] = lambda: None
     ) -> AsyncIterator[Observation]:
-        """Sends one canary, and yields its result.
+        """Send one canary and yield its result.
 
-        Before that it yields one observation for each `deadline` seconds without a
-        reply: `busy` while the model finishes other requests, else `timeout`. The
-        call is left pending meanwhile, because a server would execute a cancelled
-        one all the same. It yields nothing when the model is not ready.
+        Before the result, it yields one observation for each `deadline` seconds without
+        a reply: `busy` while the model completes other requests, else `timeout`. The
+        call stays pending meanwhile, because a server would execute a cancelled call
+        anyway. It yields nothing if the model is not ready.
 
         sent:  called when the request is sent.
         """
@@ -96,7 +96,7 @@ class CanaryProbe:
             await client.close()
 
     async def statistics(self, check: Check) -> Counters | None:
-        """The model's own counters, over a connection of their own; None where there are none."""
+        """Return the model's counters, over a separate connection; None if there are none."""
         client = self._client()
         try:
             return await self._statistics(client, check)
@@ -143,18 +143,18 @@ class CanaryProbe:
                 text = f"no reply for {timeouts * deadline:g} s"
                 yield observe((reason, text), pending=True, progress=progress, form=form)
                 if progress and timeouts > MOST_EXCUSED:
-                    return  # others are finished and this one never is
+                    return  # other requests complete, and this one never does
             else:
                 return
             found = asking.result()
         finally:
             asking.cancel()
         if given is not None and found[0] in DECISIVE and await self._refusal(client, check):
-            return  # the model is not ready any more
+            return  # the model is no longer ready
         yield observe(found, form=form)
 
     async def _refusal(self, client: InferenceGRPCClient, check: Check) -> Found | None:
-        """Why the model is not ready, asked again over the canary's connection; None if it is."""
+        """Call ModelReady over the canary's connection; return why it fails, None if it passes."""
         target = self._target
         try:
             is_ready = await client.is_model_ready(
@@ -172,7 +172,7 @@ class CanaryProbe:
         metadata = await client.model_metadata(
             check.model, check.version, target.timeout, target.headers
         )
-        # The server may call itself by another name than it is asked by.
+        # The model's name in its metadata may differ from the configured name.
         metadata = type(metadata)(check.model, (), "", metadata.inputs, metadata.outputs)
         sequence = self._needs(check).sequence
         return build(metadata, check.version, request_id, random.random, sequence=sequence)
@@ -180,7 +180,7 @@ class CanaryProbe:
     async def _infer(
         self, client: InferenceGRPCClient, check: Check, request: InferRequest
     ) -> Found:
-        """Sends the request, again with what the server says it lacks, and judges the reply."""
+        """Send the request, repeat it with what the server asks for, and evaluate the reply."""
         needs = self._needs(check)
         while True:
             try:
@@ -210,7 +210,7 @@ class CanaryProbe:
         return [response async for response in client.infer_stream(request, None, headers)]
 
     async def _judge(self, check: Check, responses: list[InferResponse]) -> Found:
-        # A large reply takes a while, and one after the other is enough.
+        # A large reply takes time to evaluate; one at a time is enough.
         async with self._judging:
             return await asyncio.to_thread(judge, responses, self._payloads[check])
 

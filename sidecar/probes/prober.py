@@ -1,4 +1,4 @@
-"""Any check asked through the probe of its kind, over a connection that can be replaced."""
+"""Runs any check with the probe of its kind, over a connection that can be replaced."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from sidecar.probes.identity import identify
 
 
 class Prober:
-    """Asks the checks of one server, each through the probe of its kind.
+    """Runs the checks of one server, each with the probe of its kind.
 
     clock:  monotonic seconds.
     """
@@ -24,7 +24,7 @@ class Prober:
         self._probes = {kind: make(self._connection) for kind, make in PROBES.items()}
 
     async def ask(self, check: Check, deadline: float) -> Observation:
-        """Asks one check once, and says what came back within so many seconds."""
+        """Run one check once and return its observation within this many seconds."""
         started = self._clock()
         answer, detail = await self._probes[check.kind].ask(check, deadline)
         at = self._clock()
@@ -39,28 +39,28 @@ class Prober:
         return await self._connection.wait_changed()
 
     async def close(self) -> None:
-        """Closes the connection; questions under way still get their answers."""
+        """Close the connection; calls in progress still complete."""
         await self._connection.close()
 
 
 class SwappableProber:
-    """Asks through one prober after another; no question is lost when they change."""
+    """Runs checks with a prober that can be replaced; no check is lost at the change."""
 
     def __init__(self, prober: Prober) -> None:
         self._prober = prober
         self._servers = 1
 
     async def ask(self, check: Check, deadline: float) -> Observation:
-        """Asks one check, through the prober of this moment.
+        """Run one check with the current prober.
 
-        When another server is asked by the time the answer is there, it says
-        nothing about that one, and the check is asked again.
+        If the prober is for another server when the result arrives, the check is
+        repeated there.
         """
         while True:
             prober, server = self._prober, self._servers
             try:
                 observation = await prober.ask(check, deadline)
-            except grpc.aio.UsageError:  # it was closed before the question was sent
+            except grpc.aio.UsageError:  # it was closed before the call was sent
                 if prober is self._prober:
                     raise
                 continue
@@ -68,14 +68,14 @@ class SwappableProber:
                 return observation
 
     async def identify(self) -> Server | None:
-        """Which server it is; None when it does not answer, or is being replaced."""
+        """Return which server it is; None if it does not answer or is being replaced."""
         try:
             return await self._prober.identify()
         except grpc.aio.UsageError:  # it has been closed
             return None
 
     async def wait_changed(self) -> bool:
-        """Whether the connection is established or lost, when it is; replaced counts as lost."""
+        """Wait for a change; return whether there is a connection; replaced counts as lost."""
         prober = self._prober
         try:
             return await prober.wait_changed()
@@ -85,11 +85,11 @@ class SwappableProber:
             return False
 
     async def replace(self, prober: Prober, *, other_server: bool) -> None:
-        """Asks through another from now on, and closes the one before when it has its answers."""
+        """Use another prober from now on, and close the previous one when its calls have ended."""
         self._servers += other_server
         before, self._prober = self._prober, prober
         await before.close()
 
     async def close(self) -> None:
-        """Closes the prober of this moment."""
+        """Close the current prober."""
         await self._prober.close()

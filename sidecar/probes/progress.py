@@ -1,4 +1,4 @@
-"""The counters of models from the metrics page of their server: Triton, MLServer and KServe."""
+"""The counters of models from the server's metrics page: Triton, MLServer and KServe."""
 
 import asyncio
 import re
@@ -16,8 +16,8 @@ from sidecar.core.checks import Check
 
 MAX_BYTES = 4 * 1024 * 1024
 
-# Which counter of the servers is which of ours. Where executions are not counted, successes stand
-# for them; KServe counts requests alone, failed ones among them.
+# The servers' metric for each counter. If a server does not count executions, successes are used;
+# KServe counts only requests, including failed ones.
 NAMES = {
     "nv_inference_exec_count": "executions",
     "nv_inference_request_success": "successes",
@@ -38,9 +38,9 @@ class MetricsPage:
     """Reads the counters of models from a metrics page.
 
     url:      of the page, http or https.
-    timeout:  seconds that one read may take.
+    timeout:  seconds for one read.
 
-    A page that cannot be read is no evidence; nothing is raised.
+    If the page cannot be read there are no counters; nothing is raised.
     """
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -51,10 +51,10 @@ class MetricsPage:
         self._last: Samples | None = None
 
     async def counters(self, check: Check) -> Counters | None:
-        """What the model has done so far, in all its versions unless the check has one."""
+        """Return the model's counters; the sum of all versions unless the check has one."""
         before = self._reads
         async with self._lock:
-            if self._reads == before:  # else another caller's read began after this call
+            if self._reads == before:  # otherwise another caller's read began after this call
                 self._reads += 1
                 try:
                     self._last = await self._calls.run(self._read)
@@ -65,7 +65,7 @@ class MetricsPage:
 
 
 def of_model(samples: Samples, model: str, version: str) -> Counters | None:
-    """The counters of a model; None where the page has none."""
+    """Return the counters of a model; None if the page has none."""
     found: Counter[str] = Counter()
     for (name, its_version, counter), value in samples.items():
         if name == model and version in ("", its_version):
@@ -78,7 +78,7 @@ def of_model(samples: Samples, model: str, version: str) -> Counters | None:
 
 
 def parse(lines: Iterable[str]) -> Samples:
-    """The known counters of a page."""
+    """Return the known counters of a page."""
     samples: Samples = Counter()
     known = tuple(NAMES)
     for line in lines:
@@ -93,7 +93,7 @@ def parse(lines: Iterable[str]) -> Samples:
 
 
 def _read(url: str, timeout: float) -> Samples:
-    """The page, which no proxy and no redirect stands before; it blocks."""
+    """Return the page, without proxy and redirects. It blocks."""
     place = urlsplit(url)
     connect = HTTPSConnection if place.scheme == "https" else HTTPConnection
     path = (place.path or "/") + (f"?{place.query}" if place.query else "")

@@ -15,12 +15,12 @@ from sidecar.probes.classify import classify
 
 # MLServer takes up to a second for 200 models.
 TIMEOUT = 10
-# Triton's reasons for failed loads are whole tracebacks.
+# Triton's reason for a failed load is a whole traceback.
 MAX_BYTES = 4 * 1024 * 1024
 
 
 class Index(NamedTuple):
-    """What RepositoryIndex came to; `rows` are there for `ok` alone."""
+    """The result of RepositoryIndex; `rows` are set only for `ok`."""
 
     reason: Reason
     detail: str = ""
@@ -28,7 +28,7 @@ class Index(NamedTuple):
 
 
 async def index(target: Target) -> Index:
-    """Asks for the index; a failing server is an answer, never an exception."""
+    """Call RepositoryIndex; a failing server is a result, not an exception."""
     replaced = "grpc.max_receive_message_length"
     args = [(name, value) for name, value in channel_args(target) if name != replaced]
     client = HealthClient(

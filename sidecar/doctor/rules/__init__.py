@@ -1,7 +1,7 @@
 """The kinds of mistakes, each with the rule that finds it.
 
-To add one, write a function with `@rule` in the module of its subject, a way to make it and a way
-nearly to make it in tests/doctor/, and run `make docs`.
+To add one, write a function with `@rule` in the module of its subject, a manifest with the mistake
+and one without it in tests/doctor/, and run `make docs`.
 """
 
 from sidecar.doctor.rules import (

@@ -1,4 +1,4 @@
-"""Mistakes in what a probe asks: its port, its path, its kind; IHS010 to IHS014."""
+"""Mistakes in the handler of a probe: its port, path or kind; IHS010 to IHS014."""
 
 import re
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def unknown_port_name(case: Case) -> Iterator[Found]:
 
 
 def _wrong_port(probe: Probe, case: Case) -> tuple[int, int] | None:
-    """The number that a probe of the server asks, and the one that it should ask."""
+    """Return the port of a server's probe, and the port that it should have."""
     server = case.server
     number = server.number_of(probe.port)
     if number is None:
@@ -77,7 +77,7 @@ def _wrong_port(probe: Probe, case: Case) -> tuple[int, int] | None:
     instead="Ask the HTTP port of the server, or http_port of the sidecar (9808).",
 )
 def wrong_port(case: Case) -> Iterator[Found]:
-    """A probe of the server on a port on which nothing answers it."""
+    """A probe of the server on a port that does not answer it."""
     for probe in case.server.probes:
         if wrong := _wrong_port(probe, case):
             number, right = wrong
@@ -127,7 +127,7 @@ def _not_served(container: Container, probe: Probe, who: str, path: str) -> Foun
     instead="Ask the sidecar: httpGet /healthz and /readyz on port 9808, or its own grpc_port.",
 )
 def grpc_probe(case: Case) -> Iterator[Found]:
-    """A gRPC probe that asks a server which does not implement it."""
+    """A gRPC probe of a server without grpc.health.v1."""
     server = case.server
     for probe in server.probes:
         if probe.handler != "grpc" or not server.server or server.server.has_grpc_health:
@@ -143,7 +143,7 @@ def grpc_probe(case: Case) -> Iterator[Found]:
 
 
 def _programs(words: list[str]) -> Iterator[str]:
-    """The names of the programs that a command starts, those of a shell's script included."""
+    """Return the names of the programs that a command starts, also in a shell script."""
     commands = [words]
     if words and SHELLS.fullmatch(words[0].rpartition("/")[2]) and "-c" in words:
         script = " ".join(words[words.index("-c") + 1 :])

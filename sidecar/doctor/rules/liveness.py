@@ -18,7 +18,7 @@ from sidecar.doctor.nodes import plain
 from sidecar.doctor.rules.questions import question
 
 READY = re.compile(r"ready|readiness")
-BUSY_SECONDS = 30  # for which a server must be able to be slow, and a sidecar to come back
+BUSY_SECONDS = 30  # a server may be slow for this long, and a sidecar may need it to restart
 STARTUP = {"periodSeconds": 10, "timeoutSeconds": 2, "failureThreshold": 180}
 
 
@@ -41,12 +41,12 @@ def _asks_readiness(probe: Probe, server: Container) -> bool:
     instead="Ask for liveness: /healthz of the sidecar, or the server's own liveness path (/v2/health/live).",
 )
 def liveness_asks_readiness(case: Case) -> Iterator[Found]:
-    """A livenessProbe of the server whose question is one for readiness."""
+    """A livenessProbe of the server that probes readiness."""
     probe = case.server.probe("livenessProbe")
     if probe and _asks_readiness(probe, case.server):
         asked = probe.http_path if probe.handler == "httpGet" else " ".join(probe.words) or "readyz"
         edits: list[Edit] = [(("livenessProbe", probe.handler), Removed)]
-        if probe.handler == "httpGet":  # in its place, for the comments there
+        if probe.handler == "httpGet":  # replaced in place, to keep its comments
             edits = []
         new = question(case, "livenessProbe")
         edits += [(("livenessProbe", "httpGet", key), value) for key, value in new.items()]
@@ -141,7 +141,7 @@ def one_failure(case: Case) -> Iterator[Found]:
     instead="Set periodSeconds and failureThreshold of the livenessProbe so that their product is a minute. Traffic is stopped by readiness, which is quick.",
 )
 def impatient(case: Case) -> Iterator[Found]:
-    """A livenessProbe of the server whose failures add up within half a minute."""
+    """A livenessProbe of the server that restarts it within half a minute."""
     probe = case.server.probe("livenessProbe")
     if probe and probe.failures > 1 and probe.period * probe.failures < BUSY_SECONDS:
         seconds = probe.period * (probe.failures - 1) + probe.timeout
@@ -159,7 +159,7 @@ def impatient(case: Case) -> Iterator[Found]:
     instead="Remove it.",
 )
 def success_threshold(case: Case) -> Iterator[Found]:
-    """A successThreshold that Kubernetes refuses."""
+    """A successThreshold that Kubernetes rejects."""
     for container in filter(None, (case.server, case.sidecar)):
         for probe in container.probes:
             if probe.kind != "readinessProbe" and probe.successes != 1:

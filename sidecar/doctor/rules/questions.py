@@ -1,4 +1,4 @@
-"""What a probe of the server should ask: the sidecar where it is there, else the server itself."""
+"""The handler that a server's probe should have: of the sidecar if there is one."""
 
 from sidecar.doctor.containers import SIDECAR_PORT
 from sidecar.doctor.findings import Case
@@ -8,7 +8,7 @@ UNKNOWN_PORT = 8000
 
 
 def question(case: Case, kind: str) -> dict[str, object]:
-    """The httpGet of a probe of this kind."""
+    """Return the httpGet for a probe of this kind."""
     if case.sidecar:
         port = case.settings.http_port if case.settings else SIDECAR_PORT
         return {"path": OF_SIDECAR[kind], "port": port}

@@ -29,7 +29,7 @@ LATE_READINESS = 30
 def no_readiness(case: Case) -> Iterator[Found]:
     """A server without a readinessProbe, in a pod without our sidecar."""
     server = case.server
-    # KServe gives a model without one a probe of its own.
+    # KServe adds a probe to a model without one.
     if case.sidecar or server.format or server.probe("readinessProbe"):
         return
     numbers = {"periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3}

@@ -10,7 +10,7 @@ SEVERAL = 2
 
 
 def share(value: object, of: int) -> int | None:
-    """A number or a percentage of so many; None for what is neither."""
+    """Return a number, or a percentage of this number; None if it is neither."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     text = str(value)
@@ -49,7 +49,7 @@ def _budget(document: Document, field: str, replicas: int) -> int | None:
     instead="Set maxUnavailable: 1.",
 )
 def useless_budget(case: Case) -> Iterator[Found]:
-    """A PodDisruptionBudget that allows everything or nothing."""
+    """A PodDisruptionBudget that allows all evictions or none."""
     replicas = case.pod.replicas
     if replicas < SEVERAL:
         return

@@ -1,4 +1,4 @@
-"""Mistakes in the container of our sidecar: IHS028 to IHS036."""
+"""Mistakes in the sidecar's container: IHS028 to IHS036."""
 
 import re
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ UNITS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 1024, "Mi": MIB, 
 
 
 def quantity(value: object) -> float | None:
-    """A quantity of Kubernetes; None for what is none."""
+    """Return the value of a Kubernetes quantity; None if it is not one."""
     match = re.fullmatch(r"(\d+(?:\.\d*)?)([a-zA-Z]*)", str(value))
     return float(match[1]) * UNITS[match[2]] if match and match[2] in UNITS else None
 
@@ -33,11 +33,11 @@ def quantity(value: object) -> float | None:
     "IHS028",
     WARNING,
     "The sidecar is a plain container",
-    why="A plain sidecar starts beside the server and gets SIGTERM together with it. A native one starts before it and ends after it.",
+    why="A plain sidecar starts and gets SIGTERM at the same time as the server. A native sidecar starts before the server and ends after it.",
     instead="From Kubernetes 1.29 on make it the first of `initContainers`, with restartPolicy: Always and drain_seconds: 0.",
 )
 def not_native(case: Case) -> Iterator[Found]:
-    """A sidecar among the containers, where it could be a native one."""
+    """A sidecar among the containers that could be a native sidecar."""
     if case.sidecar and not case.sidecar.is_init and case.pod.document.kind not in RUNTIMES:
         message = "it is among `containers`; as an init container with restartPolicy: Always it would outlive the server"
         yield in_container(case.sidecar, message)
@@ -47,7 +47,7 @@ def not_native(case: Case) -> Iterator[Found]:
     "IHS029",
     ERROR,
     "The sidecar is an init container that has to end",
-    why="Kubernetes waits for an init container without restartPolicy: Always to end. The sidecar does not end, so the server never starts.",
+    why="Kubernetes waits until an init container without restartPolicy: Always has ended. The sidecar does not end, so the server never starts.",
     instead="Add restartPolicy: Always.",
 )
 def waits_for_ever(case: Case) -> Iterator[Found]:
@@ -61,17 +61,17 @@ def waits_for_ever(case: Case) -> Iterator[Found]:
     "IHS030",
     WARNING,
     "The sidecar starts after the server",
-    why="Nobody answers the probes of the server until the sidecar runs. At the end the sidecar is stopped first.",
+    why="The server's probes fail until the sidecar runs, and at termination the sidecar is stopped first.",
     instead="Put the sidecar before the server among `initContainers`.",
 )
 def after_the_server(case: Case) -> Iterator[Found]:
-    """A native sidecar that stands behind a server that is one, too."""
+    """A native sidecar that is listed after a server that is one too."""
     sidecar, server = case.sidecar, case.server
     if sidecar and sidecar.is_native_sidecar and server.is_native_sidecar:
         places = [int(path[-1]) for path in (sidecar.path, server.path)]
         if places[0] > places[1]:
             yield in_container(
-                sidecar, f"it starts after container {server.name}, which it is asked about"
+                sidecar, f"it starts after container {server.name}, whose probes it answers"
             )
 
 
@@ -84,7 +84,7 @@ def after_the_server(case: Case) -> Iterator[Found]:
     instead="Set no CPU limit, or 100m and more, and 128Mi of memory.",
 )
 def low_limits(case: Case) -> Iterator[Found]:
-    """A sidecar with too small limits of CPU or memory."""
+    """A sidecar whose CPU or memory limit is too low."""
     if not case.sidecar:
         return
     place = ("resources", "limits")
@@ -105,11 +105,11 @@ def low_limits(case: Case) -> Iterator[Found]:
     "IHS034",
     WARNING,
     "The pod gets the variables of other Services",
-    why="Kubernetes sets variables for every Service of the namespace. Those of a Service whose name begins with `sidecar` look like settings.",
+    why="Kubernetes sets environment variables for every Service of the namespace. Those of a Service whose name begins with `sidecar` look like settings.",
     instead="Set enableServiceLinks: false.",
 )
 def service_links(case: Case) -> Iterator[Found]:
-    """A pod with our sidecar in which enableServiceLinks is not false."""
+    """A pod with the sidecar in which enableServiceLinks is not false."""
     if case.sidecar and case.pod.spec.get("enableServiceLinks") is not False:
         message = "enableServiceLinks is not false"
         yield from in_pod(case.pod, message, (("enableServiceLinks",), False))
@@ -124,11 +124,11 @@ def _security(case: Case, container: Container, field: str) -> object:
     "IHS035",
     WARNING,
     "The sidecar may run as root",
-    why="It needs no right of root, and a namespace with the Pod Security Standard `restricted` refuses the pod.",
+    why="The sidecar does not need root, and a namespace with the Pod Security Standard `restricted` rejects the pod.",
     instead="Set runAsNonRoot: true in its securityContext; the image's user is 65532.",
 )
 def as_root(case: Case) -> Iterator[Found]:
-    """A sidecar that is not kept from running as root."""
+    """A sidecar that may run as root."""
     if case.sidecar and (
         _security(case, case.sidecar, "runAsNonRoot") is not True
         or _security(case, case.sidecar, "runAsUser") == 0
@@ -143,7 +143,7 @@ def as_root(case: Case) -> Iterator[Found]:
     "IHS036",
     WARNING,
     "The sidecar's file system can be written",
-    why="It writes nothing, so that whoever breaks in should not either.",
+    why="The sidecar writes no files. A read-only file system limits what an attacker can do.",
     instead="Set readOnlyRootFilesystem: true in its securityContext.",
 )
 def writable(case: Case) -> Iterator[Found]:

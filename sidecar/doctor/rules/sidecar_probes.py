@@ -1,4 +1,4 @@
-"""Mistakes with the probes that ask our sidecar, or should: IHS016 to IHS020."""
+"""Mistakes in probes of the sidecar, and missing ones: IHS016 to IHS020."""
 
 from collections.abc import Iterator
 
@@ -20,11 +20,11 @@ from sidecar.doctor.rules.questions import question
     "IHS016",
     ERROR,
     "The sidecar's livenessProbe asks about the server",
-    why="The kubelet restarts the container that has the probe: here the sidecar, which is well. The server is never restarted.",
+    why="The kubelet restarts the container that has the probe: here the sidecar, which works. The server is never restarted.",
     instead="On the sidecar ask /livez. /healthz belongs to the livenessProbe of the server's container.",
 )
 def wrong_container(case: Case) -> Iterator[Found]:
-    """A livenessProbe on the sidecar that judges the server."""
+    """A livenessProbe of the sidecar that checks the server."""
     probe = case.sidecar.probe("livenessProbe") if case.sidecar else None
     if case.sidecar and probe and probe.asks_sidecar not in ("", "/livez"):
         message = f"it asks {probe.asks_sidecar}, so that a broken server restarts the sidecar"
@@ -58,7 +58,7 @@ def deadlock(case: Case) -> Iterator[Found]:
     "IHS018",
     WARNING,
     "The sidecar's readinessProbe needs several failures",
-    why="The sidecar has thresholds of its own. More of them in the kubelet only send traffic to a server that has failed.",
+    why="The sidecar already applies thresholds. Another one in the kubelet only prolongs the traffic to a failed server.",
     instead="Set failureThreshold: 1 on the sidecar's readinessProbe; change readiness_failure_threshold if that is too sensitive.",
 )
 def twice_patient(case: Case) -> Iterator[Found]:
@@ -75,11 +75,11 @@ def twice_patient(case: Case) -> Iterator[Found]:
     "IHS019",
     ERROR,
     "No readinessProbe asks the sidecar",
-    why="The sidecar's verdict reaches nobody: the pod gets traffic whatever /readyz says.",
+    why="Nothing uses the sidecar's verdict: the pod gets traffic whatever /readyz says.",
     instead="Add a readinessProbe to the sidecar's container. It gates the whole pod.",
 )
 def ungated(case: Case) -> Iterator[Found]:
-    """A pod with our sidecar in which no readinessProbe asks /readyz."""
+    """A pod with the sidecar in which no readinessProbe uses /readyz."""
     probes = (c.probe("readinessProbe") for c in (case.sidecar, case.server) if c)
     if case.sidecar and not any(probe and probe.asks_sidecar == "/readyz" for probe in probes):
         numbers = {"periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 1}
@@ -92,11 +92,11 @@ def ungated(case: Case) -> Iterator[Found]:
     "IHS020",
     WARNING,
     "The server's probes do not ask the sidecar that is there",
-    why="The server's own idea of liveness restarts it where it is only busy, and its start-up ends before its models are ready.",
+    why="A probe of the server itself restarts it when it is only busy, and its startup ends before its models are ready.",
     instead="Let the server's livenessProbe ask /healthz and its startupProbe /startupz, by the number of the sidecar's port.",
 )
 def not_asked(case: Case) -> Iterator[Found]:
-    """A livenessProbe or startupProbe of the server that does not ask our sidecar."""
+    """A livenessProbe or startupProbe of the server that does not use the sidecar."""
     for kind, path in (("livenessProbe", "/healthz"), ("startupProbe", "/startupz")):
         probe = case.server.probe(kind)
         if case.sidecar and probe and probe.handler in ("httpGet", "tcpSocket"):

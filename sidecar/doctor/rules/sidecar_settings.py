@@ -1,4 +1,4 @@
-"""Mistakes in the settings of our sidecar, and secrets: IHS032 to IHS039."""
+"""Mistakes in the sidecar's settings, and secrets: IHS032 to IHS039."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ SECRET = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|CRE
 
 
 def served_models(case: Case) -> list[str]:
-    """The models that the server is told to serve; none where that cannot be known."""
+    """Return the models in the server's command line; none if they are unknown."""
     server = case.server
     if server.format and case.pod.document.kind == "InferenceService":
         return [case.pod.document.name]
@@ -51,7 +51,7 @@ def other_models(case: Case) -> Iterator[Found]:
     ):
         missing = [model.name for model in case.settings.models if model.name not in served]
         if missing:
-            message = f"models has {', '.join(missing)}, and the server is told to serve {', '.join(served)}"
+            message = f"models has {', '.join(missing)}, but the server's command line has {', '.join(served)}"
             yield in_container(case.sidecar, message, place=("env",))
 
 
@@ -59,11 +59,11 @@ def other_models(case: Case) -> Iterator[Found]:
     "IHS033",
     ERROR,
     "A secret is in plain text",
-    why="Whoever may read the manifest, the pod or the repository has it.",
+    why="Everyone who can read the manifest, the pod or the repository can read the secret.",
     instead="Use a Secret: valueFrom.secretKeyRef, or for the sidecar bearer_token_file.",
 )
 def plain_secret(case: Case) -> Iterator[Found]:
-    """A variable whose name says that it is a secret, with its value in the manifest."""
+    """A variable whose name means a secret, with its value in the manifest."""
     for container in filter(None, (case.server, case.sidecar)):
         for place, (name, value) in enumerate(container.variables.items()):
             secret = SECRET.search(name) and value and not value.isdigit() and "$(" not in value
@@ -91,7 +91,9 @@ def wrong_server_url(case: Case) -> Iterator[Found]:
     known = server.server
     if not (case.sidecar and case.settings and known and known.grpc):
         return
-    if server.format and known is not KSERVE:  # KServe's runtimes of others have ports of their own
+    if (
+        server.format and known is not KSERVE
+    ):  # KServe's runtimes for other servers use different ports
         return
     if known.grpc.flag == "--port" and not server.flags("--port"):
         return
@@ -106,11 +108,11 @@ def wrong_server_url(case: Case) -> Iterator[Found]:
     "IHS038",
     ERROR,
     "The sidecar's settings are not valid",
-    why="The sidecar ends with code 2 at once, again and again, and nobody answers the probes of the server.",
+    why="The sidecar exits with code 2 at every start, so that the server's probes fail.",
     instead="Correct them. `sidecar config` checks a settings file on your machine.",
 )
 def bad_settings(case: Case) -> Iterator[Found]:
-    """Settings that the sidecar refuses."""
+    """Settings that the sidecar rejects."""
     for wrong in case.read.wrong if case.sidecar and case.read else ():
         assert case.sidecar
         yield in_container(case.sidecar, wrong, place=("env",))
@@ -120,11 +122,11 @@ def bad_settings(case: Case) -> Iterator[Found]:
     "IHS039",
     WARNING,
     "No inference proves the models",
-    why="A server reports a model as ready whose worker is dead or hangs: on five servers that was so in 56 of 277 measured situations.",
+    why="Servers report a model as ready while its worker is dead or hangs. On five servers this was the case in 56 of 277 measured situations.",
     instead="Set canary: auto.",
 )
 def no_canary(case: Case) -> Iterator[Found]:
-    """A sidecar without canaries for the models that are required."""
+    """A sidecar without canaries for its required models."""
     settings = case.settings
     if not (case.sidecar and settings) or settings.canary == "auto" or settings.canary_dir:
         return
@@ -137,6 +139,6 @@ def no_canary(case: Case) -> Iterator[Found]:
     name = text(case.sidecar.raw, "name")
     yield in_container(
         case.sidecar,
-        f"canary is off: {name} takes the server's word for it that a model works",
+        f"canary is off: {name} relies on what the server reports about its models",
         place=("env",),
     )

@@ -12,7 +12,7 @@ UNKNOWN_EXIT_SECONDS = 5
 
 
 def exit_seconds(server: Container) -> float:
-    """For how long the server ends requests in flight after SIGTERM."""
+    """Return how many seconds the server completes requests in flight after SIGTERM."""
     given = server.flags("--exit-timeout-secs")
     if given and given[-1].isdigit():
         return float(given[-1])
@@ -23,7 +23,7 @@ def exit_seconds(server: Container) -> float:
     "IHS022",
     ERROR,
     "The preStop sleeps for as long as the pod has to end",
-    why="The grace period includes the preStop. When it is over the server is killed, without SIGTERM, and every request in flight is lost.",
+    why="The grace period includes the preStop. At its end the server is killed without a SIGTERM, and every request in flight is lost.",
     instead="Make terminationGracePeriodSeconds longer than the preStop and what the server needs to end.",
 )
 def sleeps_too_long(case: Case) -> Iterator[Found]:
@@ -39,11 +39,11 @@ def sleeps_too_long(case: Case) -> Iterator[Found]:
     "IHS023",
     WARNING,
     "The pod has too little time to end",
-    why="After the preStop the server gets SIGTERM and ends its requests in flight. What is not done at the end of the grace period is killed.",
+    why="After the preStop the server gets SIGTERM and completes its requests in flight. Those that are not complete at the end of the grace period are lost.",
     instead="Make terminationGracePeriodSeconds at least the preStop plus the longest inference, or the server's own exit timeout.",
 )
 def short_grace(case: Case) -> Iterator[Found]:
-    """A grace period that does not hold the preStop and the server's own end."""
+    """A grace period that is shorter than the preStop and the server's shutdown."""
     sleep, ends = case.server.pre_stop or 0, exit_seconds(case.server)
     grace = case.pod.grace
     if case.pod.outer and sleep < grace < sleep + ends and ends <= grace:
@@ -71,7 +71,7 @@ def no_pre_stop(case: Case) -> Iterator[Found]:
 
 
 def _with_time_to_end(case: Case, found: Found) -> Found:
-    """The same with a grace period that holds the preStop, where the pod has less."""
+    """Return the occurrence, with a longer grace period if the pod's does not cover the preStop."""
     needed = int(PRE_STOP_SECONDS + exit_seconds(case.server) + SPARE_SECONDS)
     if case.pod.outer is None or needed <= case.pod.grace + SPARE_SECONDS:
         return found
@@ -86,7 +86,7 @@ def _with_time_to_end(case: Case, found: Found) -> Found:
     "IHS025",
     WARNING,
     "A restart by the livenessProbe cuts the preStop off",
-    why="The preStop runs at such a restart, too, within the grace period of the probe.",
+    why="The preStop also runs at a restart by the probe, within the grace period of the probe.",
     instead="Make terminationGracePeriodSeconds of the livenessProbe 5 seconds longer than the preStop.",
 )
 def short_probe_grace(case: Case) -> Iterator[Found]:

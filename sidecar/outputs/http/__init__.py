@@ -1,1 +1,1 @@
-"""HTTP: the endpoints, the port, the JSON document and the page."""
+"""HTTP: the endpoints, the server, the JSON document and the status page."""

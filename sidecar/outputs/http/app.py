@@ -1,4 +1,4 @@
-"""The endpoints: what the kubelet, Prometheus and people ask, answered from memory."""
+"""The HTTP endpoints for the kubelet, Prometheus and people, answered from memory."""
 
 import asyncio
 import gzip
@@ -17,15 +17,15 @@ from sidecar.outputs.http import page
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# Seconds within which /metrics or /status has to be made. A starved sidecar with thousands
-# of models takes some of them, and nobody waits for longer.
+# Seconds for creating the response of /metrics or /status. A sidecar with thousands of models and
+# little CPU time needs some of them; clients do not wait longer.
 DEADLINE = 60
-Wanted = tuple[str, bool]  # the form of a page, and whether it is to be compressed
-Encoded = tuple[bytes, dict[str, str]]  # a body, and the headers that say how it is encoded
+Wanted = tuple[str, bool]  # the format of a response, and whether to compress it
+Encoded = tuple[bytes, dict[str, str]]  # a body, and the headers for its encoding
 
 OPENMETRICS = "application/openmetrics-text"
 
-# Bytes from which on a body is compressed: less is one packet or two in any case.
+# Smaller bodies are not compressed: they are one or two packets in any case.
 WORTH_COMPRESSING = 2048
 # /status of a thousand models, with 60 answers each and all well: 380 KiB become 22 KiB in 0.7 ms
 # (level 1), 20 in 1.3 (4), 16 in 10 (9). When much has failed, it is a megabyte and more.
@@ -36,7 +36,7 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Server": "inference-health-sidecar",
 }
-# Those of the answer that the kubelet gets every second; made here, they take a tenth of its time.
+# The headers of the kubelet's response. Creating them here saves a tenth of its time.
 OK_HEADERS = {**HEADERS, "Content-Type": "text/plain; charset=utf-8"}
 
 
@@ -45,19 +45,19 @@ def build_app(
     status: Callable[[], Callable[[], bytes]],
     scrape: Callable[[], Collector],
 ) -> web.Application:
-    """The application.
+    """Return the application.
 
-    snapshot:  of this moment, for the probes.
-    status:    takes hold of this moment, and returns what makes the document of /status
-               of it, in whatever thread.
-    scrape:    takes hold of this moment for /metrics.
+    snapshot:  returns the current snapshot, for the probes.
+    status:    captures the current state, and returns a function that creates the
+               document of /status from it in any thread.
+    scrape:    captures the current state for /metrics.
     """
     app = web.Application()
     app.router.add_get("/", _page())
     for endpoint, rule in ENDPOINTS.items():
         app.router.add_get(f"/{endpoint}", _probe(endpoint, rule, snapshot))
     app.router.add_get("/readyz/{check:.+}", _one_check(snapshot))
-    # The two that take long do not take turns with the loop at once.
+    # The two slow responses are not created at the same time.
     one_at_a_time = asyncio.Lock()
     app.router.add_get("/metrics", _metrics(one_at_a_time, scrape))
     app.router.add_get("/status", _status(one_at_a_time, status))
@@ -103,7 +103,7 @@ def _answer(
 
 
 def _accepts_gzip(request: web.Request) -> bool:
-    """Whether gzip is accepted, and no worse than the body as it is (RFC 9110, 12.5.3)."""
+    """Whether gzip is accepted, with at least the weight of identity (RFC 9110, 12.5.3)."""
     quality = {}
     for coding in ",".join(request.headers.getall("Accept-Encoding", [])).split(","):
         name, *parameters = (part.strip().lower() for part in coding.split(";"))
@@ -127,27 +127,28 @@ def _encoded(body: bytes, gzipped: bool) -> Encoded:
 def _one_for_all(
     one_at_a_time: asyncio.Lock, make: Callable[[Wanted], Callable[[], Encoded]]
 ) -> Callable[[Wanted], Awaitable[Encoded]]:
-    """What is long in the making, made in a thread, one at a time, for all who wait for it.
+    """Return a function that creates a slow response in a thread, once for all waiting requests.
 
-    With thousands of models it takes a second, in which the kubelet must be
-    heard. `make` is called in the loop and gives what is called in the thread.
+    With thousands of models it takes a second, during which the kubelet must be
+    answered. `make` is called in the event loop; the function that it returns is
+    called in the thread.
     """
     coming: dict[Wanted, asyncio.Task[Encoded]] = {}
     calls = BlockingCalls("making the response", DEADLINE)
 
     async def produce(wanted: Wanted) -> Encoded:
         async with one_at_a_time:
-            # A request that comes from now on must see what happens from now on.
+            # Requests from now on must see changes from now on.
             del coming[wanted]
             return await calls.run(make(wanted))
 
     async def give(wanted: Wanted) -> Encoded:
         if wanted not in coming:
             coming[wanted] = asyncio.create_task(produce(wanted))
-        # A client that disconnects cancels it for no other.
+        # A client that disconnects does not cancel it for others.
         try:
             return await asyncio.shield(coming[wanted])
-        except OSError as error:  # it hangs, or there is no thread left
+        except OSError as error:  # it hangs, or no thread is available
             raise web.HTTPServiceUnavailable(text=f"{error}\n") from None
 
     return give
@@ -163,8 +164,8 @@ def _metrics(one_at_a_time: asyncio.Lock, scrape: Callable[[], Collector]) -> Ha
     give = _one_for_all(one_at_a_time, make)
 
     async def handle(request: web.Request) -> web.Response:
-        # Which versions and escapings else are asked for is left aside: the names
-        # here need neither, and an odd one would be an error of the library.
+        # Requests for other versions and escapings are ignored: the metric names
+        # do not need them, and an unknown one would raise an error in the library.
         accepted = OPENMETRICS in request.headers.get("Accept", "")
         wanted = f"{OPENMETRICS}; version=1.0.0" if accepted else ""
         body, headers = await give((wanted, _accepts_gzip(request)))

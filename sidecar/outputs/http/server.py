@@ -1,4 +1,4 @@
-"""The port: how many connections it accepts, and for how long."""
+"""The HTTP server: its port, and the limits of connections and durations."""
 
 import asyncio
 import contextlib
@@ -16,32 +16,32 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 # Several times what a kubelet and many scrapers need, and
-# far below the limit of descriptors that containers have.
+# far below the descriptor limit of containers.
 MOST_CONNECTIONS = 4096
 
-# For all else that is open: the server's connection, files, and what comes between two looks.
+# For other descriptors: the server's connection, files, and connections between two checks.
 SPARE_FILES = 1024
 
 # Connections whose client has not read the response yet. Each holds a copy of it, and
-# /status of a thousand models has a third of a megabyte.
+# /status of a thousand models is a third of a megabyte.
 MOST_READERS = 16
 
-# Seconds that a connection may be silent: before its first request, between two, and
-# before it has read the answer.
+# Seconds that a connection may be idle: before its first request, between two requests, and
+# before it has read the response.
 PATIENCE = 20
 
-# Seconds that an answer in the making has at the end, and once more when it is cancelled.
+# Seconds for a response in progress at shutdown, and again after it is cancelled.
 SHUTDOWN = 0.25
 
 
 class CannotListen(Exception):
-    """The address cannot be listened on; the message says which and why."""
+    """The address cannot be listened on; the message has the address and the cause."""
 
 
 def bind(host: str | None, port: int) -> socket.socket:
-    """A listening socket, on all interfaces and both families unless one host is given.
+    """Return a listening socket, on all interfaces and both families unless a host is given.
 
-    Without IPv6 on this machine all interfaces have IPv4 alone.
+    If the machine has no IPv6, the socket listens on IPv4 only.
     """
     try:
         host = _one_of(host)
@@ -56,14 +56,14 @@ def bind(host: str | None, port: int) -> socket.socket:
         raise CannotListen(f"cannot listen on {host}, port {port}: not a host name") from error
     except OSError as error:
         where = f"{host or 'all interfaces'}, port {port}"
-        # socket.create_server puts the address into the error's own text as well.
+        # The text of socket.create_server's error has the address too.
         known = error.errno in errno.errorcode
         reason = os.strerror(error.errno or 0) if known else error.strerror
         raise CannotListen(f"cannot listen on {where}: {reason}") from error
 
 
 def address(bound: socket.socket) -> str:
-    """What a socket listens on; of all interfaces the families as well."""
+    """Return the address of a socket; for all interfaces with the families."""
     host: str = bound.getsockname()[0]
     if host == "::":
         only_ipv6 = bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
@@ -72,7 +72,7 @@ def address(bound: socket.socket) -> str:
 
 
 def _one_of(host: str | None) -> str | None:
-    """The host, an IPv6 address without brackets; None for all interfaces and both families."""
+    """Return the host, IPv6 without brackets; None for all interfaces and both families."""
     if host is None or host == "*":
         return None
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
@@ -83,11 +83,11 @@ def _one_of(host: str | None) -> str | None:
 
 
 def allow_many_connections() -> None:
-    """Raises this process's limit of open files as far as connections need it, if it may.
+    """Raise the process's limit of open files as far as connections need it, if allowed.
 
-    Each idle connection holds a descriptor, and without one left the kubelet
-    would not be answered. The soft limit is often 1024 where the hard one is far
-    above; macOS takes its own hard limit for an error.
+    Each idle connection uses a descriptor. Without a free one the kubelet would get
+    no answer. The soft limit is often 1024, with a much higher hard limit; macOS
+    rejects its own hard limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_CONNECTIONS + SPARE_FILES
@@ -98,11 +98,11 @@ def allow_many_connections() -> None:
 
 
 class HttpServer:
-    """An application on its port.
+    """Serves an application on a socket.
 
-    most:      how many connections may be open; of more the oldest are closed.
-    readers:   the same of those that have not read their answer.
-    patience:  seconds within which a connection has to ask something, and to read.
+    most:      maximum open connections; above it the oldest are closed.
+    readers:   the same for connections that have not read their response.
+    patience:  seconds within which a connection must send a request, and read.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class HttpServer:
         self._heard: set[RequestHandler] = set()
 
     async def start(self, bound: socket.socket) -> None:
-        """Answers from now on."""
+        """Start to answer requests."""
         logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
         await self._runner.setup()
         assert self._runner.server is not None
@@ -132,11 +132,11 @@ class HttpServer:
         await web.SockSite(self._runner, bound).start()
 
     async def tend(self) -> NoReturn:
-        """Closes, each second until cancelled, the connections that take others' place.
+        """Close, every second until cancelled, connections above the limits.
 
-        The kubelet's is the newest and asks at once, and Prometheus opens
-        another one where its own was closed. aiohttp itself closes those that
-        have asked before and are silent since.
+        The kubelet's connection is the newest and sends its request at once, and
+        Prometheus opens a new one if its own was closed. aiohttp itself closes
+        connections that are idle after a request.
         """
         while True:
             now = asyncio.get_running_loop().time()
@@ -147,28 +147,28 @@ class HttpServer:
             self._waited_for = {c: self._waited_for.get(c, now) for c in (*silent, *reading)}
             late = [c for c, since in self._waited_for.items() if now - since > self._patience]
             for connection in (*connections[: -self._most], *reading[: -self._readers], *late):
-                # What has not been read yet would hold up an orderly end.
+                # An orderly close would wait for the client to read.
                 if connection.transport is not None:
                     connection.transport.abort()
             await asyncio.sleep(1)
 
     @property
     def connections(self) -> list[RequestHandler]:
-        """Those that are open, the oldest first."""
+        """Return the open connections, oldest first."""
         return self._runner.server.connections if self._runner.server else []
 
     async def close(self) -> None:
-        """Ends it, the connections included."""
+        """Close the server and its connections."""
         await self._runner.cleanup()
 
     def _hear(
         self, message: RawRequestMessage, payload: Any, protocol: RequestHandler, *rest: Any
     ) -> web.BaseRequest:
-        """Makes aiohttp's request of the message.
+        """Create aiohttp's request from a message.
 
-        The header Expect is ignored, as RFC 9110 (10.1.1) allows: no body
-        is read here, and aiohttp would quote an unknown expectation back, and
-        fail where that is no UTF-8.
+        The header Expect is ignored, as RFC 9110 (10.1.1) allows: no body is read
+        here, and aiohttp would send an unknown expectation back, and fail if it is
+        not UTF-8.
         """
         self._heard.add(protocol)
         if hdrs.EXPECT in message.headers:
@@ -184,6 +184,6 @@ def _has_unread(connection: RequestHandler) -> bool:
 
 
 def _is_our_fault(record: logging.LogRecord) -> bool:
-    """Whether an error is worth a log record; a request that is no HTTP was answered with 400."""
+    """Whether an error should be logged; an invalid HTTP request was answered with 400."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, HttpProcessingError)

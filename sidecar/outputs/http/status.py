@@ -1,7 +1,7 @@
-"""The one JSON document: what is known of every check, what each endpoint says, and why.
+"""The JSON document of /status: the state of every check, each endpoint, and the causes.
 
-Its form is status.schema.json. Durations and ages are seconds; there is no
-wall-clock time in it.
+Its schema is status.schema.json. Durations and ages are in seconds; it has no
+wall-clock time.
 """
 
 import json
@@ -20,17 +20,17 @@ from sidecar.core.target import Server
 from sidecar.history import LETTERS, NOTHING, Past
 
 MAX_ROWS = 2000  # of the repository
-MAX_REASON = 500  # characters of the reason for which a load has failed
-BECAUSE = 20  # findings that are listed for an endpoint; the others are in the checks
+MAX_REASON = 500  # characters of the reason of a failed load
+BECAUSE = 20  # findings listed per endpoint; the others are in the checks
 
 
 class Sidecar(NamedTuple):
-    """What the document says about the sidecar itself.
+    """The part of the document about the sidecar itself.
 
-    server:             which inference server it is.
-    reload_successful:  whether the settings were valid when they were last loaded.
-    repository:         what was discovered; None while nothing is to be.
-    loaded_at:          since when those in force are, in monotonic seconds.
+    server:             the kind of inference server.
+    reload_successful:  whether the last load of the settings succeeded.
+    repository:         the discovered models; None while discovery is off.
+    loaded_at:          when the current settings were applied, in monotonic seconds.
     """
 
     version: str
@@ -45,15 +45,15 @@ Pasts = Mapping[Check, Past]
 
 
 def document(snapshot: Snapshot, pasts: Pasts, sidecar: Sidecar) -> dict[str, Any]:
-    """The document in plain values."""
+    """Return the document as plain values."""
     return {**_head(snapshot, sidecar), "checks": list(_checks(snapshot, pasts))}
 
 
 def encode(snapshot: Snapshot, pasts: Pasts, sidecar: Sidecar) -> bytes:
-    """The document as JSON.
+    """Return the document as JSON.
 
-    Check by check: json.dumps lets no other thread go on before it is done. For
-    1,000 models at once that is 5 ms, for 5,000 it is 23 ms.
+    It is encoded check by check, because json.dumps lets no other thread run until
+    it is done: 5 ms for 1,000 models, 23 ms for 5,000.
     """
     head = json.dumps(_head(snapshot, sidecar))[:-1]
     checks = ", ".join(map(json.dumps, _checks(snapshot, pasts)))

@@ -1,4 +1,4 @@
-"""Kubernetes Events on this pod: what is told, and the API server that it is told to.
+"""Kubernetes Events on this pod: their content, and the client of the API server.
 
 Imported only when `kubernetes_events` is on.
 """

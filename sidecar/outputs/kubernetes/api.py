@@ -1,4 +1,4 @@
-"""The API server as a pod reaches it: its address, the pod's token, and two calls."""
+"""The API server as used from a pod: its address, the pod's token, and two calls."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from sidecar.blocking import BlockingCalls
 # Where Kubernetes mounts a service account's token, CA and namespace by default.
 DIRECTORY = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
-# Seconds for a call, and for the files before it.
+# Seconds for a call, and for reading the files before it.
 TIMEOUT = 10
 FILES_TIMEOUT = 5
 
@@ -24,14 +24,14 @@ MAX_ERROR_BYTES = 4096
 MAX_ERROR_TEXT = 300
 
 FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
-# What is answered to a body that no later attempt will make acceptable.
+# Statuses for a request that a later attempt would not make acceptable.
 REFUSING = frozenset({400, 405, 406, 413, 415, 422})
 
 
 class Failed(Exception):
-    """A call failed, and may succeed later.
+    """A call failed.
 
-    retry_after:  seconds that the server asks to wait, if it does.
+    retry_after:  the seconds in the response's Retry-After, or 0.
     """
 
     def __init__(self, text: str, status: int = 0, retry_after: float = 0) -> None:
@@ -41,12 +41,12 @@ class Failed(Exception):
 
     @property
     def is_final(self) -> bool:
-        """Whether the same call can never succeed."""
+        """Whether a repetition of the call would fail too."""
         return self.status in REFUSING
 
     @property
     def is_about_the_object(self) -> bool:
-        """Whether this object cannot be changed: it is gone, or may only be created."""
+        """Whether this object cannot be changed: it is gone, or patching is not allowed."""
         return self.status in {FORBIDDEN, NOT_FOUND, CONFLICT, *REFUSING}
 
 
@@ -59,7 +59,7 @@ class _Files(NamedTuple):
 class ApiServer:
     """Creates and patches Events. The token, the CA and the namespace are read before each call.
 
-    url:        of the API server; None when its address is not known.
+    url:        of the API server; None if its address is not known.
     directory:  with the files `token`, `ca.crt` and `namespace`.
     timeout:    seconds for a call.
     """
@@ -74,9 +74,11 @@ class ApiServer:
         self._tls: tuple[str, ssl.SSLContext] | None = None
 
     async def create(self, event: Callable[[str], Mapping[str, Any]]) -> None:
-        """Creates the Event of the pod's namespace; or an earlier attempt has created it.
+        """Create an Event in the pod's namespace, unless an earlier attempt has created it.
 
-        Failed when it is not there afterwards.
+        event:  returns the Event for a namespace.
+
+        Raises Failed if it may not exist afterwards.
         """
         files = await self._read()
         try:
@@ -86,7 +88,7 @@ class ApiServer:
                 raise
 
     async def patch(self, name: str, changes: Mapping[str, Any]) -> None:
-        """Changes some fields of an Event; Failed when they are not changed."""
+        """Change fields of an Event. Raises Failed if they may not be changed."""
         files = await self._read()
         path = f"/{quote(name, safe='')}"
         await self._call(files, "PATCH", path, changes, "application/merge-patch+json")
@@ -103,7 +105,7 @@ class ApiServer:
             "Content-Type": form,
             "User-Agent": f"inference-health-sidecar/{__version__}",
         }
-        # A connection for each call: there are six a minute at most, and none grows stale.
+        # A new connection for each call: there are at most six per minute, and none becomes stale.
         connector = aiohttp.TCPConnector(ssl=await self._context(files.ca), force_close=True)
         try:
             async with (
@@ -133,7 +135,7 @@ class ApiServer:
 
     async def _read(self) -> _Files:
         if self._url is None:
-            raise Failed("KUBERNETES_SERVICE_HOST is not set: this is no pod of Kubernetes")
+            raise Failed("KUBERNETES_SERVICE_HOST is not set: the sidecar does not run in a pod")
         try:
             files: _Files = await self._calls.run(self._read_files)
         except (OSError, ValueError) as error:  # TimeoutError is an OSError
@@ -150,7 +152,7 @@ class ApiServer:
         if self._tls is None or self._tls[0] != ca:
 
             def load() -> ssl.SSLContext:
-                # create_default_context would trust every public CA where the text is empty.
+                # With an empty text, create_default_context would trust every public CA.
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 context.load_verify_locations(cadata=ca)
                 return context
@@ -163,7 +165,7 @@ class ApiServer:
 
 
 def in_cluster_url(environment: Mapping[str, str]) -> str | None:
-    """The API server's URL, as Kubernetes tells it each container; None elsewhere."""
+    """Return the API server's URL from a container's environment; None outside Kubernetes."""
     host = environment.get("KUBERNETES_SERVICE_HOST")
     if not host:
         return None
@@ -172,7 +174,7 @@ def in_cluster_url(environment: Mapping[str, str]) -> str | None:
 
 
 def _message(body: bytes) -> str:
-    """The text in Kubernetes' Status, or what is there in its place."""
+    """Return the message of a Kubernetes Status, or the body if it is something else."""
     text = body.decode(errors="replace")
     try:
         status = json.loads(text)

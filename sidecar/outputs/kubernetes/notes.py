@@ -1,4 +1,4 @@
-"""What is told of a change, in the fields of an Event (events.k8s.io/v1)."""
+"""The content of Events (events.k8s.io/v1) about changes, and the changes not yet written."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,27 +9,27 @@ from sidecar.core.rules import MEANINGS
 
 CONTROLLER = "inference-health-sidecar"
 ACTION = "Probing"
-# Limits of Kubernetes: of `note` in bytes, of `reportingInstance` in characters, of a name.
+# Limits of Kubernetes: for `note` in bytes, for `reportingInstance` in characters, for a name.
 MAX_NOTE = 1024
 MAX_INSTANCE = 128
 MAX_NAME = 253
-# Changes that wait for a write at most: of checks, and of endpoints.
+# The maximum number of pending changes of checks and of endpoints.
 MAX_PENDING_CHECKS, MAX_PENDING_ENDPOINTS = 10_000, 100
 
 
 class Pod(NamedTuple):
-    """The pod that the Events are about. Without its uid `kubectl describe pod` shows none."""
+    """The pod that Events are about. Without its uid, `kubectl describe pod` does not show them."""
 
     name: str
     uid: str
 
 
 class Subject(NamedTuple):
-    """What has changed to what.
+    """What has changed, and its new state.
 
-    name:     `/readyz`, `/healthz` or a check's.
-    reason:   as in metrics and bodies.
-    cause:    of an endpoint that fails: the first check that fails.
+    name:     `/readyz`, `/healthz` or the name of a check.
+    reason:   as in metrics and response bodies.
+    cause:    for a failing endpoint: the first failing check.
     warning:  whether the Event is a Warning.
     """
 
@@ -45,12 +45,12 @@ class Subject(NamedTuple):
         return self.name.startswith("/")
 
 
-class Told(NamedTuple):
-    """Changes that become one Event. Times are Unix seconds.
+class Changes(NamedTuple):
+    """Changes that are written as one Event. Times are Unix seconds.
 
     names:  of the checks, or of one endpoint.
-    more:   of an endpoint that fails: how many checks fail besides `subject.cause`.
-    times:  how often it has happened.
+    more:   for a failing endpoint: the number of failing checks besides `subject.cause`.
+    times:  how often the change has occurred.
     """
 
     subject: Subject
@@ -62,19 +62,19 @@ class Told(NamedTuple):
 
     @property
     def key(self) -> tuple[Subject, tuple[str, ...]]:
-        """The same for what is counted up."""
+        """Identifies changes that are counted in the same Event."""
         return self.subject, self.names
 
     @property
     def note(self) -> str:
-        """What has happened and since when, in at most 1024 bytes."""
+        """The text of the Event: the change and its time, in at most 1024 bytes."""
         subject = self.subject
         is_one = len(self.names) == 1
-        who = self.names[0] if is_one else f"{len(self.names)} checks"
+        what = self.names[0] if is_one else f"{len(self.names)} checks"
         verb = (
             ("passes" if is_one else "pass") if subject.passing else ("fails" if is_one else "fail")
         )
-        text = f"{who} {verb} since {_plain_time(self.last)}"
+        text = f"{what} {verb} since {_plain_time(self.last)}"
         if not subject.passing:
             text += f": {' '.join(filter(None, (subject.cause, subject.reason)))}"
             text += f" ({MEANINGS[subject.reason]})" if subject.reason in MEANINGS else ""
@@ -85,7 +85,7 @@ class Told(NamedTuple):
         return _bounded(text) if is_one else _listed(f"{text}: ", self.names)
 
     def as_event(self, name: str, namespace: str, pod: Pod) -> dict[str, Any]:
-        """The body that creates the Event."""
+        """Return the body of the request that creates the Event."""
         event = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
@@ -111,69 +111,69 @@ class Told(NamedTuple):
 
 
 def series(count: int, last: float) -> dict[str, Any]:
-    """The part of an Event that says how often it has happened; at least twice."""
+    """Return the field of an Event for something that has occurred at least twice."""
     return {"series": {"count": count, "lastObservedTime": micro_time(last)}}
 
 
 def micro_time(at: float) -> str:
-    """RFC 3339 with exactly six digits, as Kubernetes' MicroTime is parsed."""
+    """Return the time in RFC 3339 with exactly six digits, which Kubernetes' MicroTime needs."""
     moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
     return moment.replace("+00:00", "Z")
 
 
 def camel_case(reason: str) -> str:
-    """`not_ready` is NotReady."""
+    """Return `NotReady` for `not_ready`."""
     return "".join(word.capitalize() for word in reason.split("_"))
 
 
-class Pending:
-    """The changes that are not yet told, those of one subject counted together.
+class PendingChanges:
+    """The changes that are not yet written; those of one subject are counted together.
 
-    The one that happened last stands last.
+    The latest one is last.
     """
 
     def __init__(self) -> None:
-        self._checks: dict[Subject, Told] = {}
-        self._endpoints: dict[Subject, Told] = {}
+        self._checks: dict[Subject, Changes] = {}
+        self._endpoints: dict[Subject, Changes] = {}
 
     def __len__(self) -> int:
         return len(self._checks) + len(self._endpoints)
 
     def add(self, subject: Subject, at: float, more: int = 0) -> bool:
-        """Takes in one change; False when there are too many others."""
+        """Add one change. Return False, and drop it, if there are too many others."""
         entries, most = self._checks, MAX_PENDING_CHECKS
         if subject.is_endpoint:
             entries, most = self._endpoints, MAX_PENDING_ENDPOINTS
         before = entries.pop(subject, None)
         if before is None and len(entries) >= most:
             return False
-        told = Told(subject, (subject.name,), at, at, more=more)
+        changes = Changes(subject, (subject.name,), at, at, more=more)
         if before:
-            told = told._replace(first=before.first, times=before.times + 1)
-        entries[subject] = told
+            changes = changes._replace(first=before.first, times=before.times + 1)
+        entries[subject] = changes
         return True
 
-    def take(self) -> Told:
-        """The next to be told: an endpoint, or all checks that changed in the same way.
+    def take(self) -> Changes:
+        """Remove and return the next changes: of an endpoint, or of all checks that changed alike.
 
-        KeyError when there is none.
+        Raises KeyError if there are none.
         """
         if self._endpoints:
             return self._endpoints.pop(next(iter(self._endpoints)))
         if not self._checks:
             raise KeyError("nothing is pending")
-        alike: dict[Subject, list[Told]] = defaultdict(list)
-        for told in self._checks.values():
-            alike[told.subject._replace(name="")].append(told)
+        alike: dict[Subject, list[Changes]] = defaultdict(list)
+        for each in self._checks.values():
+            alike[each.subject._replace(name="")].append(each)
         together = next(iter(alike.values()))
-        for told in together:
-            del self._checks[told.subject]
-        return Told(
+        for each in together:
+            del self._checks[each.subject]
+        return Changes(
             together[0].subject._replace(name=""),
-            tuple(sorted(told.subject.name for told in together)),
-            min(told.first for told in together),
-            max(told.last for told in together),
-            max(told.times for told in together),
+            tuple(sorted(each.subject.name for each in together)),
+            min(each.first for each in together),
+            max(each.last for each in together),
+            max(each.times for each in together),
         )
 
 
@@ -190,8 +190,8 @@ def _cut(text: str, size: int) -> str:
 
 
 def _listed(head: str, names: Sequence[str]) -> str:
-    """The head and as many of the names as there is room for."""
-    tail = f" and {len(names)} more"  # the longest that it can be
+    """Return the head and as many of the names as the limit allows."""
+    tail = f" and {len(names)} more"  # its maximum length
     room = MAX_NOTE - len(head.encode()) - len(tail)
     for shown, name in enumerate(names):
         room -= len(name.encode()) + len(", ")

@@ -352,11 +352,11 @@ async def test_an_api_server_that_misbehaves_costs_one_warning(api, told, caplog
     await eventually(lambda: len(api.events) >= 3)
     warning, back = [r for r in caplog.records if r.name == module.logger.name]
     assert warning.levelname == "WARNING"
-    assert warning.getMessage().startswith("Kubernetes Events cannot be written")
+    assert warning.getMessage().startswith("writing Kubernetes Events failed")
     assert warning.getMessage().isprintable()
     assert len(warning.getMessage()) < 500
     assert "token" not in warning.getMessage()
-    assert back.getMessage() == "Kubernetes Events are written again"
+    assert back.getMessage() == "writing Kubernetes Events succeeds again"
 
 
 LYING = {

@@ -6,10 +6,10 @@ from sidecar.core.reasons import Reason
 from sidecar.core.rules import STALE, UNCONFIGURED, UNKNOWN
 from sidecar.outputs.kubernetes.notes import (
     MAX_PENDING_CHECKS,
-    Pending,
+    Changes,
+    PendingChanges,
     Pod,
     Subject,
-    Told,
     camel_case,
     micro_time,
 )
@@ -29,8 +29,8 @@ def passes(name: str) -> Subject:
     return Subject(name, True, "ok", False)
 
 
-def pending(*changes: tuple[Subject, float]) -> Pending:
-    made = Pending()
+def pending(*changes: tuple[Subject, float]) -> PendingChanges:
+    made = PendingChanges()
     for subject, at in changes:
         assert made.add(subject, at)
     return made
@@ -69,7 +69,7 @@ def test_the_note_says_in_plain_words_what_and_since_when(changes, note):
 
 
 def test_an_endpoint_that_fails_says_how_many_more_checks_do():
-    made = Pending()
+    made = PendingChanges()
     made.add(READYZ, AT, more=3)
     assert made.take().note.endswith("(no answer in time); 3 more checks fail")
 
@@ -84,8 +84,8 @@ LONG = "\N{SNOWMAN}" * 3000
 def test_every_event_is_one_that_kubernetes_takes(reason, name, pod):
     names = (name, *(f"model:{'x' * 50}{n}" for n in range(1000)))
     for told in (
-        Told(Subject(name, False, reason, True, name), (name,), AT, AT),
-        Told(fails("", reason), names, AT, AT + 9, times=7),
+        Changes(Subject(name, False, reason, True, name), (name,), AT, AT),
+        Changes(fails("", reason), names, AT, AT + 9, times=7),
     ):
         event = told.as_event(f"{pod.name[:200].rstrip('-.')}.18c", NAMESPACE, pod)
         assert problems(event, NAMESPACE) == []
@@ -93,7 +93,7 @@ def test_every_event_is_one_that_kubernetes_takes(reason, name, pod):
 
 def test_a_list_that_is_too_long_says_how_many_more_there_are():
     names = tuple(f"model:{'x' * 50}{n:03}" for n in range(100))
-    note = Told(fails(""), names, AT, AT).note
+    note = Changes(fails(""), names, AT, AT).note
     shown = sum(name in note for name in names)
     assert 5 < shown < 20
     assert note.endswith(f" and {100 - shown} more")

@@ -1,7 +1,7 @@
-"""The status page as it is sent: one document made from index.html, style.css and script.js.
+"""The status page: one document assembled from index.html, style.css and script.js.
 
-The browser may run this script and use this style, by their hashes. The page may send requests to
-this sidecar and to nothing else, and no other page may embed it.
+The security policy allows only this script and this style, by their hashes, and only requests to
+this sidecar. Other pages cannot embed the page.
 """
 
 from base64 import b64encode
@@ -10,12 +10,12 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import NamedTuple
 
-# The elements of index.html that are empty there, and the files that they hold when sent.
+# The empty elements of index.html, and the files whose content is inserted.
 _EMBEDDED = {"style": "style.css", "script": "script.js"}
 
 
 class Page(NamedTuple):
-    """The body, and the headers that go with it."""
+    """The body and the headers."""
 
     body: bytes
     headers: Mapping[str, str]
@@ -37,7 +37,7 @@ def load() -> Page:
         f"script-src {hashes['script']}",
         f"style-src {hashes['style']}",
         "connect-src 'self'",
-        "img-src data:",  # the icon, which the script draws
+        "img-src data:",  # the icon that the script draws
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",

@@ -1,16 +1,16 @@
 "use strict";
-// Asks /status again and again, and shows what it says. All that the sidecar sends comes into the
-// page as text, never as markup. What the words of /status mean is in /status itself.
+// Polls /status and shows its content. Everything in the response is inserted into the page as
+// text, never as markup. The explanations of reasons are part of /status.
 
 const PERIOD = 2000; // milliseconds from a response to the next request
 const MAX_PERIOD = 10000; // after a request that failed
 const TIMEOUT = 10000;
-const MAX_ROWS = 200; // rows of the table before the button is pressed
+const MAX_ROWS = 200; // rows of the table until the button is pressed
 const MAX_REASONS = 6; // checks named below the verdict
-const HISTORY = 60; // places in a strip
+const HISTORY = 60; // results in a history strip
 const SVG = "http://www.w3.org/2000/svg";
 
-// Each kind has a shape of its own, for those who cannot tell the colours apart.
+// Each kind has its own shape, for readers who cannot distinguish the colors.
 const KINDS = {
   good: { // a disc with a tick
     shape: "M10 1a9 9 0 1 0 .01 0z",
@@ -54,7 +54,7 @@ function quiet(text) {
   return element("span", { className: "quiet" }, text);
 }
 
-// Text that stays the same is not written: it would lose the reader's selection.
+// Unchanged text is not written, because that would clear the reader's selection.
 function setText(node, text) {
   if (node.textContent !== text) {
     node.textContent = text;
@@ -212,7 +212,7 @@ function reasonParagraphs(report) {
 let shownVerdict = null;
 let shownReasons = null;
 
-// `key` changes with what `makeParagraphs` makes.
+// `key` changes when the result of `makeParagraphs` changes.
 function showVerdict(kind, words, key, makeParagraphs) {
   if (key !== shownReasons) {
     shownReasons = key;
@@ -222,7 +222,7 @@ function showVerdict(kind, words, key, makeParagraphs) {
     return;
   }
   byId("verdict").replaceChildren(symbol(kind), element("span", { className: kind }, words));
-  // A screen reader reads the changes aloud, not the first verdict.
+  // A screen reader announces changes, but not the first verdict.
   if (shownVerdict !== null) {
     byId("announcement").textContent = words;
   }
@@ -303,7 +303,7 @@ function statusText(check) {
   return check.status === "SERVING" ? "stale" : `${text} (stale)`;
 }
 
-// Failing checks first, of these those that gate an endpoint; then those whose last answer failed.
+// Failing checks first, gating ones before others; then those whose last result failed.
 function urgency(check) {
   const kind = kindOf(check);
   if (kind === "good") {
@@ -312,7 +312,7 @@ function urgency(check) {
   return (kind === "bad" ? 0 : 2) + (check.required ? 0 : 1);
 }
 
-// The good bars of a canary are as high as the inferences were long, to the longest of them.
+// For a canary, the height of a success is its duration relative to the longest.
 function stripPaths(history, durations) {
   let passed = "";
   let failed = "";
@@ -345,7 +345,7 @@ function stripLabel(history, durations, letters) {
   return `${label}; they took ${formatDuration(shortest)} to ${formatDuration(longest)}`;
 }
 
-// Without the roles a phone's layout, which is no table, would not be read as one.
+// The roles keep the table semantics in the layout for phones, which is not a table.
 function cell(label, ...children) {
   const node = element("td", {}, ...children);
   node.setAttribute("role", "cell");
@@ -389,7 +389,7 @@ function newRow(check) {
     answered: element("small"),
     strip: newStrip(),
     failures: newFailures(),
-    shown: {}, // what the parts were made from
+    shown: {}, // the data from which the parts were created
   };
   const head = element("th", { scope: "row" }, check.name, row.remark);
   head.setAttribute("role", "rowheader");
@@ -426,7 +426,7 @@ function fillStatus(row, check) {
 function fillPeriod(row, check, now) {
   const { statusValue, seconds } = row.shown;
   setText(row.period, formatPeriod(check.status_seconds));
-  // Computed once for each status: the clocks of browser and sidecar differ by milliseconds.
+  // Computed once per status, because the clocks of browser and sidecar differ by milliseconds.
   if (statusValue !== check.status || check.status_seconds < seconds) {
     setText(row.since, `since ${formatTimeBefore(now, check.status_seconds)}`);
   }
@@ -493,7 +493,7 @@ function canaryRemark({ configured, pending_seconds: pending, skipped }) {
 
 function remarkOn(check) {
   if (check.name === "server-live") {
-    return `for ${check.probe}`; // there is a row for each of its two probes
+    return `for ${check.probe}`; // each of its two probes has a row
   }
   const remark = check.canary ? canaryRemark(check.canary) : "";
   if (remark) {
@@ -554,7 +554,7 @@ function showChecks(report, now) {
   const shown = showsAll ? found : found.slice(0, MAX_ROWS);
   const focused = document.activeElement;
   placeRows(shown, report.letters, now);
-  // A row that is moved loses the focus.
+  // Moving a row would lose the focus.
   if (focused !== document.activeElement && focused.isConnected) {
     focused.focus({ preventScroll: true });
   }
@@ -568,7 +568,7 @@ function showChecks(report, now) {
 
 // ---- The repository
 
-// What is ready has a row among the checks.
+// Ready models are already rows of the checks.
 function repositoryItem({ name, version, state, reason }) {
   const model = version ? `${name}:${version}` : name;
   const words = state.replace("_", " ");
@@ -638,7 +638,7 @@ function showLoss() {
   setText(byId("updated"), text);
 }
 
-// Whether a report came and was shown. What is no report of the sidecar's does not count as one.
+// Returns whether a valid report of the sidecar was received and shown.
 async function update() {
   try {
     const signal = AbortSignal.timeout(TIMEOUT);
@@ -665,7 +665,7 @@ async function ask() {
     showLoss();
   }
   isAsking = false;
-  // With thousands of checks a response takes the sidecar long: at most a tenth of the time.
+  // With thousands of checks a response is expensive; use at most a tenth of the sidecar's time.
   const pause = 10 * (performance.now() - start);
   timer = setTimeout(ask, Math.max(PERIOD, succeeded ? pause : Math.min(pause, MAX_PERIOD)));
 }
