@@ -17,9 +17,9 @@ UNCONFIGURED = "unconfigured"
 
 MEANINGS: Mapping[str, str] = {
     **{answer: row.meaning for answer, row in REASONS.items()},
-    UNKNOWN: "no result yet that proves anything",
-    STALE: "the last result is too old to prove anything",
-    UNCONFIGURED: "no request is known that the model takes; give the canary one",
+    UNKNOWN: "not enough results yet",
+    STALE: "the last result is too old",
+    UNCONFIGURED: "no request is known that the model accepts; configure one",
 }
 
 POLLER = "poller"

@@ -48,7 +48,7 @@ class Scrape(Collector):
         polls = CounterMetricFamily("inference_polls", "Calls made to the server.", labels=("rpc",))
         failures = CounterMetricFamily(
             "inference_poll_failures",
-            "Calls that did not succeed, by reason.",
+            "Calls that failed, by reason.",
             labels=("rpc", "reason"),
         )
         duration = HistogramMetricFamily(
@@ -96,7 +96,7 @@ class Scrape(Collector):
         )
         yield CounterMetricFamily(
             "inference_restarts_withheld",
-            "How often it would have, had the limit an hour not been reached.",
+            "Restarts that were withheld because of the limit per hour.",
             value=restarts.withheld_total,
         )
         canaries = {check: state for check, state in health.checks.items() if state.canary}
@@ -106,9 +106,9 @@ class Scrape(Collector):
             GaugeMetricFamily(f"inference_canary_{name}", text, labels=MODEL_LABELS)
             for name, text in (
                 ("passing", "Whether the model's canary passes."),
-                ("configured", "Whether a request is known that the model takes."),
+                ("configured", "Whether a request is known that the model accepts."),
                 ("last_duration_seconds", "Duration of the last canary, NaN before the first."),
-                ("pending_seconds", "For how long the canary in flight has waited, 0 for none."),
+                ("pending_seconds", "How long the canary in flight has been waiting, or 0."),
             )
         )
         for check, state in canaries.items():
@@ -134,7 +134,7 @@ class Scrape(Collector):
             )
         duration = HistogramMetricFamily(
             "inference_canary_duration_seconds",
-            "Duration of canaries of all models; of one without a reply, until each timeout.",
+            "Duration of canaries of all models; without a reply, until each timeout.",
         )
         buckets = zip((*map(str, BUCKETS), "+Inf"), upto, strict=True)
         duration.add_metric((), list(buckets), self._counts.seconds.get(CANARY_RPC, 0))
@@ -157,7 +157,7 @@ class Scrape(Collector):
             ),
             CounterMetricFamily(
                 "inference_status_transitions",
-                "How often the status of a check changed; of ServerLive, its liveness.",
+                "Changes of a check's status; for ServerLive, of its liveness.",
                 labels=CHECK_LABELS,
             ),
             GaugeMetricFamily(
@@ -167,7 +167,7 @@ class Scrape(Collector):
             ),
             GaugeMetricFamily(
                 "inference_model_time_to_ready_seconds",
-                "From the start, or the server's loss, to the model's first readiness, NaN before.",
+                "From the start, or the server's loss, until the model was ready; NaN before.",
                 labels=MODEL_LABELS,
             ),
         )

@@ -275,7 +275,7 @@ def test_a_policy_that_spares_a_failing_model_is_explained(browser, log):
         expect(verdict(seen.page)).to_have_text("Ready")
         reasons = seen.page.locator("#reasons")
         expect(reasons).to_contain_text("1 of 2 required models ready, 1 needed.")
-        expect(reasons).to_contain_text("by the policy not in the way")
+        expect(reasons).to_contain_text("allowed by the policy")
         expect(row(seen.page, "server-ready")).to_contain_text("does not gate /readyz")
 
 

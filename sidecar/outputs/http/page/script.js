@@ -197,7 +197,7 @@ function reasonParagraphs(report) {
     return paragraphs;
   }
   if (passing) {
-    const text = "Failing, but by the policy not in the way:";
+    const text = "Failing, but allowed by the policy:";
     paragraphs.push(element("p", { className: "quiet" }, text));
   }
   const shown = checks.slice(0, MAX_REASONS);
@@ -483,7 +483,7 @@ function fillFailures(row, { failures }, now) {
 
 function canaryRemark({ configured, pending_seconds: pending, skipped }) {
   if (!configured) {
-    return "unconfigured: no request is known that the model takes";
+    return "unconfigured: no request is known that the model accepts";
   }
   if (pending >= 1) {
     return `has waited for a reply for ${formatPeriod(pending)}`;
@@ -613,18 +613,18 @@ function showReport(report) {
   showChecks(report, now);
   showRepository(report);
   byId("main").hidden = false;
-  setText(byId("updated"), `Kept up to date; last at ${formatTime(new Date(now))}.`);
+  setText(byId("updated"), `Updated continuously, last at ${formatTime(new Date(now))}.`);
   latest = report;
   latestAt = now;
 }
 
 function lossSentences() {
-  const sentences = ["Has it ended, or is the way to it cut? It is asked again all the time."];
+  const sentences = ["It may have exited, or the connection may be broken. The page keeps trying."];
   if (latest !== null) {
     const time = formatTime(new Date(latestAt));
     const age = formatPeriod((Date.now() - latestAt) / 1000);
     const [, words] = verdictOf(latest);
-    sentences.push(`What is shown below is from ${time}, ${age} ago. The verdict was “${words}”.`);
+    sentences.push(`The data below is from ${time}, ${age} ago. The verdict was “${words}”.`);
   }
   return sentences;
 }
