@@ -613,7 +613,7 @@ function showReport(report) {
   showChecks(report, now);
   showRepository(report);
   byId("main").hidden = false;
-  setText(byId("updated"), `Updated continuously, last at ${formatTime(new Date(now))}.`);
+  setText(byId("updated"), `Kept up to date; last at ${formatTime(new Date(now))}.`);
   latest = report;
   latestAt = now;
 }
