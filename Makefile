@@ -29,7 +29,8 @@ BASE ?= python:3.13-slim
 SOURCE ?=
 REVISION ?= $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null)
 OCI := org.opencontainers.image
-# Every time in what is built: two builds of one commit are equal to the bit.
+# Every time in what is built: two builds of one commit are equal to the bit. For an image that holds
+# with --no-cache in IMAGE_OPTIONS: a cached layer has the time of the commit that it was built for.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 # For an index of one's own: --secret id=pip.conf,src=FILE, and with `cert = /run/secrets/ca.pem` in it
 # --secret id=ca.pem,src=FILE.

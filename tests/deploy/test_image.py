@@ -44,7 +44,7 @@ class Image:
 @pytest.fixture(scope="session")
 def image() -> Image:
     podman = Podman()
-    base = podman.make_image()
+    base = podman.make_image("--no-cache")  # a cached layer may have the time of another commit
     (inspected,) = json.loads(podman("image", "inspect", podman.image).stdout)
     return Image(podman, base, inspected["Config"])
 
@@ -357,5 +357,5 @@ def test_two_builds_have_the_same_layers(image, layers, tmp_path):
     again = Podman()
     again.make_image("--no-cache")
     (one,), (other,) = layers, saved_layers(image, again.image, tmp_path)
-    assert sorted(entries(one) ^ entries(other)) == []
+    assert sorted(entries(one) ^ entries(other))[:4] == []
     assert one.read_bytes() == other.read_bytes()
