@@ -92,9 +92,10 @@ def cost(runs: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
         figures |= {f"{name}, {number:,} canaries": each[number] for number in CANARIED}
         for number in CANARIED[1:]:
             figures[f"{name}, {number:,} canaries: to none"] = divide(each[number], each[0])
+    few = CANARIED[1]  # what the first ones need, such as modules, is not a further one's
     grown = [
-        (with_all - with_none) * 1024**2 / 1000 / MODELS
-        for with_all, with_none in zip(resident[MODELS], resident[0], strict=True)
+        (with_all - with_few) * 1024**2 / 1000 / (MODELS - few)
+        for with_all, with_few in zip(resident[MODELS], resident[few], strict=True)
     ]
     figures["a further model's canary, KB"] = grown
     return figures, {f"/readyz, {n:,} canaries, ms": answers[n] for n in CANARIED}

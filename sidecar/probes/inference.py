@@ -5,7 +5,6 @@ import random
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -38,14 +37,6 @@ SEQUENCE = re.compile("must specify a non-zero or non-empty correlation ID")
 STREAM = re.compile("decoupled transaction policy")
 
 
-@dataclass(slots=True)
-class Needs:
-    """What requests to a model need, as learned from rejected requests."""
-
-    sequence: bool = False
-    stream: bool = False
-
-
 class CanaryProbe:
     """Sends the canaries of one server.
 
@@ -72,7 +63,9 @@ class CanaryProbe:
         self._clock = clock
         self._exchanged = exchanged
         self._page = None if metrics_url is None else MetricsPage(metrics_url, target.timeout)
-        self._known_needs: dict[Check, Needs] = {}
+        # Models that only stream, and that only take sequences; learned from rejected requests.
+        self._streaming: set[Check] = set()
+        self._sequential: set[Check] = set()
         self._has_statistics = True
         self._judging = asyncio.Lock()
 
@@ -174,14 +167,13 @@ class CanaryProbe:
         )
         # The model's name in its metadata may differ from the configured name.
         metadata = type(metadata)(check.model, (), "", metadata.inputs, metadata.outputs)
-        sequence = self._needs(check).sequence
+        sequence = check in self._sequential
         return build(metadata, check.version, request_id, random.random, sequence=sequence)
 
     async def _infer(
         self, client: InferenceGRPCClient, check: Check, request: InferRequest
     ) -> Found:
         """Send the request, repeat it with what the server asks for, and evaluate the reply."""
-        needs = self._needs(check)
         while True:
             try:
                 responses = await self._responses(client, check, request)
@@ -193,10 +185,11 @@ class CanaryProbe:
                 found, text = (Reason.ERROR, str(error)[:MAX_DETAIL]), str(error)
             except InvalidInput as error:
                 return Reason.ERROR, f"the reply is malformed: {error}"[:MAX_DETAIL]
-            if STREAM.search(text) and not needs.stream:
-                needs.stream = True
-            elif SEQUENCE.search(text) and not needs.sequence and self._payloads[check] is None:
-                needs.sequence = True
+            is_built = self._payloads[check] is None
+            if STREAM.search(text) and check not in self._streaming:
+                self._streaming.add(check)
+            elif SEQUENCE.search(text) and is_built and check not in self._sequential:
+                self._sequential.add(check)
                 request = await self._request(client, check)
             else:
                 return found
@@ -205,7 +198,7 @@ class CanaryProbe:
         self, client: InferenceGRPCClient, check: Check, request: InferRequest
     ) -> list[InferResponse]:
         headers = self._target.headers
-        if not self._needs(check).stream:
+        if check not in self._streaming:
             return [await client.infer(request, None, headers)]
         return [response async for response in client.infer_stream(request, None, headers)]
 
@@ -232,9 +225,6 @@ class CanaryProbe:
             return None
         last = found[-1]
         return Counters(last.execution_count, last.success, last.fail, last.cache_hit)
-
-    def _needs(self, check: Check) -> Needs:
-        return self._known_needs.setdefault(check, Needs())
 
     def _client(self) -> InferenceGRPCClient:
         target = self._target
