@@ -49,8 +49,8 @@ def serve(loaded: Loaded, load: Load, config: Path | None, daemon: Daemon = run)
     sys.setswitchinterval(0.0002)
     # Imported modules are never garbage. Searching them blocks the event loop for 20 ms each time.
     gc.freeze()
-    # A full collection stops every thread, for 20 to 90 ms with 10,000 models. While they are scraped,
-    # it occurs a tenth as often as with the default of 10.
+    # A full collection stops every thread, for 20 to 90 ms with 10,000 models. While those are
+    # scraped, it occurs a tenth as often as with the default of 10.
     gc.set_threshold(700, 10, 100)
     asyncio.run(daemon(loaded, bound, load, config))
     ignore_signals()
