@@ -61,7 +61,7 @@ def test_a_setting_that_is_new_gets_its_section_and_the_notes_of_others_stay():
     without = re.sub(r"### jitter\n.*?(?=### )", "", text, flags=re.DOTALL)
     assert without != text
     filled = fill(SETTINGS, without)
-    note = "\n<!-- notes -->\nThe spread is random, half of the share up and half down.\n"
+    note = "\n<!-- notes -->\nThe spread is random: half of the fraction up, half down.\n"
     assert note in text
     assert filled == text.replace(note, "", 1)
 
