@@ -24,10 +24,6 @@ def take(browser: Browser, port: int) -> None:
         reasons = page.locator("#reasons")
         for check in ("model:slow-to-load", "model:flaky", "canary:dead-worker"):
             expect(reasons).to_contain_text(check, timeout=60_000)
-        # A few of the answers that follow, so that the strip shows them.
-        for _ in range(2):
-            with page.expect_response("**/status"):
-                pass
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             path = DOCS / f"page-{scheme}.png"
