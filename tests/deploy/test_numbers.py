@@ -182,7 +182,7 @@ def test_every_text_says_the_same_of_what_a_start_costs():
 
 
 def test_every_text_says_the_same_of_a_frozen_server():
-    _, most = seconds("`/readyz` fails after the server froze or its path was cut")
+    _, most = seconds("`/readyz` fails after the server froze or its network failed")
     assert f"after\n#   6 to {most} seconds" in (DEPLOY / "pod.yaml").read_text()
     benchmarks = (ROOT / "benchmarks" / "README.md").read_text()
     assert f"the documented bound is {most} s" in benchmarks
@@ -201,12 +201,12 @@ def test_the_page_adds_up_the_probes_as_the_table_has_them():
     period, _, threshold, grace = PROBES["server", "livenessProbe"]
     own, own_timeout, own_threshold, own_grace = PROBES["sidecar", "livenessProbe"]
     _, killed = seconds("`/healthz` fails after the server was killed")
-    _, froze = seconds("`/readyz` fails after the server froze or its path was cut")
-    least, most = seconds("`/healthz` fails after the server froze or its path was cut")
+    _, froze = seconds("`/readyz` fails after the server froze or its network failed")
+    least, most = seconds("`/healthz` fails after the server froze or its network failed")
     earliest = (threshold - 1) * period
     sentences = (
         f"(readiness {out} s x {once}, liveness {period} s x {threshold})",
-        f"leaves its Service 0 to {out} s after its server was killed",
+        f"is removed from its Service 0 to {out} s after its server was killed",
         f"and 6 to {froze + out:.0f} s after it froze",
         f"restarted {earliest} to {killed + threshold * period:.0f} s after it was killed",
         f"its termination begins {least + earliest:.0f} to {most + threshold * period:.0f} s after"
