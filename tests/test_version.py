@@ -36,6 +36,7 @@ def others() -> list[Path]:
     """Files in which the version of the sidecar might be named as text.
 
     The lock files and pyproject.toml name those of other packages, and a Python file reads it.
+    A coverage run writes its own files beside, and removes them.
     """
     patterns = ("*", ".ci/*", "deploy/**/*", "docs/**/*", "sidecar/**/*", "tests/**/*")
     names = {"CHANGELOG.md", "pyproject.toml", "package.json", "package-lock.json"}
@@ -44,7 +45,10 @@ def others() -> list[Path]:
         path
         for pattern in patterns
         for path in ROOT.glob(pattern)
-        if path.is_file() and path.name not in names and path.suffix not in suffixes
+        if path.is_file()
+        and path.name not in names
+        and path.suffix not in suffixes
+        and not path.name.startswith(".coverage")
     ]
 
 
