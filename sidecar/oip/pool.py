@@ -20,6 +20,6 @@ def load(protocol: str) -> tuple[FileDescriptor, dict[str, Any]]:
     for name, message in descriptor.message_types_by_name.items():
         classes[name] = GetMessageClass(message)
         for nested in message.nested_types:
-            # Protobuf in pure Python leaves this to whoever makes the class.
+            # Protobuf in pure Python leaves this to the code that creates the class.
             setattr(classes[name], nested.name, GetMessageClass(nested))
     return descriptor, classes

@@ -96,7 +96,7 @@ def takes_all(case: Case) -> Iterator[Found]:
     "IHS049",
     WARNING,
     "A rollout ends every replica before it starts a new one",
-    why="With the strategy Recreate nobody serves while the new replicas load their models.",
+    why="With the strategy Recreate no replica serves while the new ones load their models.",
     instead="Use RollingUpdate with maxUnavailable: 0 and maxSurge: 1; Recreate is for what cannot run twice.",
 )
 def recreates(case: Case) -> Iterator[Found]:
